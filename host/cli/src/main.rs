@@ -1,0 +1,2 @@
+//! samspel
+fn main() {}

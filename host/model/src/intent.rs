@@ -1,0 +1,62 @@
+//! A remote write decided and stored before it is sent.
+
+use serde::{Deserialize, Serialize};
+
+use crate::consent::{Consent, Deliverability};
+use crate::link::{Base, LinkId, Side};
+use crate::record::{Fields, RecordId, Revision};
+use crate::write::Removal;
+
+/// What is to be done to the target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Effect {
+    /// Make a record for the source record.
+    Create,
+    /// Change the target record.
+    Update(RecordId),
+    /// Take the target record away.
+    Remove(RecordId, Removal),
+}
+
+impl Effect {
+    /// The target record, where it exists already.
+    pub fn target_record(&self) -> Option<&RecordId> {
+        match self {
+            Self::Create => None,
+            Self::Update(id) | Self::Remove(id, _) => Some(id),
+        }
+    }
+}
+
+/// A write that is decided: everything needed to send it, to recognise it on the remote after a crash, and to settle
+/// it. While an intent is stored, the write may have been sent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Intent {
+    /// Never repeats. For a create also the idempotency key, kept when the same create is planned again.
+    pub id: String,
+    /// The run that decided it.
+    pub run: String,
+    /// The side that is written.
+    pub target: Side,
+    /// The record on the other side that it comes from.
+    pub source_record: RecordId,
+    /// The link; `None` for a create, whose link is made when it is settled.
+    pub link: Option<LinkId>,
+    /// What to do.
+    pub effect: Effect,
+    /// The fields to set; they are also the expected after-image of those fields.
+    pub patch: Fields,
+    /// What the patched fields held before.
+    pub before: Fields,
+    /// Consents to set.
+    pub consents: Vec<Consent>,
+    /// Deliverability to set.
+    pub deliverability: Option<Deliverability>,
+    /// The revision that the decision was made on.
+    pub precondition: Option<Revision>,
+    /// The base entries that become true when this is settled: the source's images as planned, the target's as expected.
+    pub base: Base,
+    /// It carries an opt-out and goes before everything else.
+    pub restricts: bool,
+}

@@ -1,0 +1,28 @@
+//! The words that every part of Samspel speaks, and the ports that the parts meet at.
+//!
+//! This crate knows nothing about wasmtime, SQL or HTTP. [`record`], [`schema`], [`change`] and [`write`] mirror the
+//! contract in `wit/`; [`link`], [`intent`] and [`journal`] are what the sync engine keeps; [`connector`], [`store`],
+//! [`clock`] are the ports.
+
+pub mod change;
+pub mod clock;
+pub mod connector;
+pub mod consent;
+pub mod descriptor;
+pub mod intent;
+pub mod journal;
+pub mod link;
+pub mod record;
+pub mod schema;
+pub mod store;
+pub mod write;
+
+pub use change::{Absence, Fetched, Page, ReadMode, ReadRequest, Tombstone};
+pub use clock::{Clock, Ids};
+pub use connector::{CallFailure, Connector, Failure, Identity};
+pub use consent::{Consent, ConsentSlot, ConsentState, Deliverability, DeliverabilityState};
+pub use link::{Base, FieldBase, Link, LinkId, Presence, Side};
+pub use record::{Entity, Fields, RecordId, Revision};
+pub use schema::{Access, Capabilities, Collection, DeleteVisibility, Field, Role};
+pub use store::{Store, StoreError};
+pub use write::{Create, Outcome, Removal, Remove, Update, WriteOp};
