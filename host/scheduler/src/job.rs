@@ -1,0 +1,42 @@
+//! A sync, seen from the scheduler.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio_util::sync::CancellationToken;
+
+/// How a run ended, as far as it matters for the next one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RunEnd {
+    /// It did what there was to do.
+    Done,
+    /// There was nothing it may do (paused, held by another process, first plan not confirmed); says why. The next
+    /// attempt is due after the usual interval.
+    Skipped(String),
+    /// It failed; says why. The next attempt is due after a backoff.
+    Failed {
+        /// What happened, for people.
+        why: String,
+        /// The remote asked for at least this much patience.
+        retry_after: Option<Duration>,
+    },
+}
+
+/// Something that can be run again and again.
+#[async_trait]
+pub trait Runner: Send + Sync {
+    /// Runs once. When `stop` is cancelled, it ends as soon as nothing is left half done.
+    async fn run(&self, stop: CancellationToken) -> RunEnd;
+}
+
+/// A sync and its interval.
+#[derive(Clone)]
+pub struct Job {
+    /// The sync's name.
+    pub name: String,
+    /// From the start of one run to the start of the next.
+    pub interval: Duration,
+    /// What runs.
+    pub runner: Arc<dyn Runner>,
+}
