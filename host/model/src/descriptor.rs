@@ -57,8 +57,8 @@ pub enum AuthKind {
     Query(String),
     /// OAuth 2.0.
     Oauth2(Oauth2),
-    /// A string inside a JSON body.
-    Body(BodyPosition),
+    /// A string inside a JSON body, of a request that has one of these shapes.
+    Body(Vec<BodyPosition>),
     /// It signs and is never sent.
     Signing(Signing),
     /// Of a newer contract; cannot be used.

@@ -154,6 +154,10 @@ pub struct Base {
     /// `None` until first reconciled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deliverability: Option<DeliverabilityBase>,
+    /// The pair came apart: a record was deleted or left, and that is settled. Nothing flows until both are there
+    /// again; the link stays, so that the survivor is not created anew on the other side.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ended: bool,
 }
 
 /// The durable pairing of a record in A with one in B: the truth about identity.

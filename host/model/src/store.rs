@@ -99,6 +99,8 @@ pub struct Observation {
     pub revision: Option<Revision>,
     /// When it last changed, by the remote's clock.
     pub modified: Option<Timestamp>,
+    /// Earlier ids of this record, as last read.
+    pub aliases: Vec<RecordId>,
     /// [`crate::record::content_hash`] of the values.
     pub hash: String,
 }

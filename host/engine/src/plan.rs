@@ -1,0 +1,487 @@
+//! What to do about one link: a pure function of what is known.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use samspel_model::consent::Consent;
+use samspel_model::link::Restriction;
+use samspel_model::store::Observation;
+use samspel_model::write::Removal;
+use samspel_model::{Base, ConsentState, Deliverability, FieldBase, Fields, Presence, Side};
+use serde_json::Value;
+
+use crate::consent::{self, merge_consent};
+use crate::deliverability::merge_deliverability;
+use crate::merge::{Decision, SideValue, merge};
+use crate::normalize::is_empty;
+use crate::policy::{FieldRule, Policy};
+use crate::spec::NewMembers;
+
+/// What is known about a link.
+#[derive(Debug, Clone, Copy)]
+pub struct LinkState<'a> {
+    /// What both sides held when last reconciled.
+    pub base: &'a Base,
+    /// What each side was last seen to hold.
+    pub seen: [&'a Observation; 2],
+}
+
+/// A change of one record.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct SideWrite {
+    /// Fields to set; `null` clears.
+    pub patch: Fields,
+    /// What they held before.
+    pub before: Fields,
+    /// Consents to set.
+    pub consents: Vec<Consent>,
+    /// Deliverability to set.
+    pub deliverability: Option<Deliverability>,
+    /// The base entries that become true when this is written.
+    pub base: Base,
+}
+
+impl SideWrite {
+    /// Whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.patch.is_empty() && self.consents.is_empty() && self.deliverability.is_none()
+    }
+
+    /// Whether it carries an opt-out.
+    pub fn restricts(&self) -> bool {
+        self.consents
+            .iter()
+            .any(|consent| consent.state == ConsentState::Unsubscribed)
+    }
+
+    /// Whether it carries an opt-in, which must be checked again before it is sent.
+    pub fn grants(&self) -> bool {
+        self.consents.iter().any(|consent| {
+            matches!(
+                consent.state,
+                ConsentState::Subscribed | ConsentState::Pending
+            )
+        })
+    }
+}
+
+/// A value that lost against another.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Loser {
+    /// The rule.
+    pub rule: String,
+    /// The side that held it.
+    pub side: Side,
+    /// The value.
+    pub value: Value,
+}
+
+/// A decision that is left to a person.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Undecided {
+    /// The rule, the consent, or `delete`.
+    pub about: String,
+    /// Why.
+    pub why: String,
+    /// The values in question, A's first.
+    pub values: [Value; 2],
+}
+
+/// What happens to a pair of which one record is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// Both stay as they are, and nothing flows any more.
+    End,
+    /// The survivor on this side is taken away too.
+    Remove(Side, Removal),
+    /// The survivor was edited since: it is created anew on this side. (An edit beats a delete.)
+    Recreate(Side),
+    /// Both records are there again: the pair goes on.
+    Resume,
+}
+
+/// What to do about one link.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct LinkPlan {
+    /// What to write to each side.
+    pub writes: [Option<SideWrite>; 2],
+    /// Base entries that are true without a write.
+    pub advance: Base,
+    /// Decisions left to a person.
+    pub undecided: Vec<Undecided>,
+    /// Values that lost.
+    pub losers: Vec<Loser>,
+    /// An opt-out that was lifted, and by what.
+    pub lifted: Vec<(Restriction, Consent)>,
+    /// The pair comes apart or together.
+    pub ending: Option<Ending>,
+}
+
+impl LinkPlan {
+    /// Whether nothing needs to be written or decided.
+    pub fn is_at_rest(&self) -> bool {
+        self.writes.iter().all(Option::is_none)
+            && self.undecided.is_empty()
+            && !matches!(self.ending, Some(Ending::Remove(..) | Ending::Recreate(_)))
+    }
+
+    /// Whether the base changes without a write.
+    pub fn advances(&self) -> bool {
+        !self.advance.fields.is_empty()
+            || !self.advance.consents.is_empty()
+            || self.advance.deliverability.is_some()
+    }
+}
+
+/// Decides what to do about a link.
+pub fn plan(state: &LinkState<'_>, policy: &Policy, now: Timestamp) -> LinkPlan {
+    let present = state.seen.map(|seen| seen.presence == Presence::Present);
+    match present {
+        [true, true] => reconcile(state, policy, now),
+        [false, false] => LinkPlan {
+            ending: (!state.base.ended).then_some(Ending::End),
+            ..LinkPlan::default()
+        },
+        [true, false] => part(state, policy, Side::A),
+        [false, true] => part(state, policy, Side::B),
+    }
+}
+
+/// One record is gone, the survivor is there.
+fn part(state: &LinkState<'_>, policy: &Policy, survivor: Side) -> LinkPlan {
+    let mut plan = LinkPlan::default();
+    if state.base.ended {
+        return plan;
+    }
+    let gone = survivor.other();
+    let left_only = state.seen[gone.index()].presence == Presence::OutOfScope;
+    plan.ending = Some(if left_only {
+        // Leaving a filter is not a delete.
+        Ending::End
+    } else if edited(state, policy, survivor) && policy.create_in[gone.index()] {
+        Ending::Recreate(gone)
+    } else if policy.archive_in[survivor.index()] {
+        Ending::Remove(survivor, Removal::Archive)
+    } else {
+        Ending::End
+    });
+    plan
+}
+
+/// Whether a side's record was changed since the two were last reconciled, in what flows from it.
+fn edited(state: &LinkState<'_>, policy: &Policy, side: Side) -> bool {
+    policy.fields.iter().any(|rule| {
+        rule.to[side.other().index()]
+            && state.base.fields.get(&rule.name).is_some_and(|base| {
+                state.seen[side.index()]
+                    .fields
+                    .get(rule.field(side))
+                    .is_some_and(|value| !rule.normalizer.same(value, base.image(side)))
+            })
+    })
+}
+
+fn reconcile(state: &LinkState<'_>, policy: &Policy, now: Timestamp) -> LinkPlan {
+    let mut plan = LinkPlan::default();
+    let mut writes = [SideWrite::default(), SideWrite::default()];
+    let mut address_changes = false;
+    if state.base.ended {
+        plan.ending = Some(Ending::Resume);
+    }
+    for rule in &policy.fields {
+        reconcile_field(rule, state, &mut plan, &mut writes, &mut address_changes);
+    }
+    reconcile_consents(state, policy, now, &mut plan, &mut writes);
+    reconcile_deliverability(state, policy, address_changes, &mut plan, &mut writes);
+    plan.writes = writes.map(|write| (!write.is_empty()).then_some(write));
+    plan
+}
+
+fn reconcile_field(
+    rule: &FieldRule,
+    state: &LinkState<'_>,
+    plan: &mut LinkPlan,
+    writes: &mut [SideWrite; 2],
+    address_changes: &mut bool,
+) {
+    let values = Side::BOTH.map(|side| {
+        let seen = state.seen[side.index()];
+        seen.fields.get(rule.field(side)).map(|value| SideValue {
+            value,
+            record: &seen.fields,
+            modified: seen.modified,
+        })
+    });
+    // A field that was never read says nothing.
+    let [Some(a), Some(b)] = values else { return };
+    let sides = [a, b];
+    let base = state.base.fields.get(&rule.name);
+    match merge(rule, base, sides) {
+        Decision::Nothing => {}
+        Decision::Advance(images) => {
+            plan.advance.fields.insert(rule.name.clone(), images);
+        }
+        Decision::Conflict(why) => {
+            *address_changes |= rule.is_email;
+            plan.undecided.push(Undecided {
+                about: rule.name.clone(),
+                why,
+                values: sides.map(|side| side.value.clone()),
+            });
+        }
+        Decision::Write(write) => {
+            *address_changes |= rule.is_email;
+            if let Some((side, value)) = write.lost {
+                plan.losers.push(Loser {
+                    rule: rule.name.clone(),
+                    side,
+                    value,
+                });
+            }
+            let both = write.to.iter().all(Option::is_some);
+            for side in Side::BOTH {
+                let Some(value) = write.to[side.index()].clone() else {
+                    continue;
+                };
+                let target = &mut writes[side.index()];
+                let name = rule.field(side).to_owned();
+                target
+                    .before
+                    .insert(name.clone(), sides[side.index()].value.clone());
+                target.patch.insert(name, value);
+                let mut images = write.base.clone();
+                if both {
+                    // The other side's image becomes true with its own write.
+                    let other = side.other();
+                    *crate::merge::image_mut(&mut images, other) =
+                        base.map_or(Value::Null, |base| base.image(other).clone());
+                }
+                target.base.fields.insert(rule.name.clone(), images);
+            }
+        }
+    }
+}
+
+fn reconcile_consents(
+    state: &LinkState<'_>,
+    policy: &Policy,
+    now: Timestamp,
+    plan: &mut LinkPlan,
+    writes: &mut [SideWrite; 2],
+) {
+    for rule in &policy.consents {
+        let said =
+            Side::BOTH.map(|side| consent::find(rule, side, &state.seen[side.index()].consents));
+        let base = state.base.consents.get(&rule.name);
+        let decision = merge_consent(rule, policy, base, said, now);
+        if let Some(why) = decision.conflict {
+            plan.undecided.push(Undecided {
+                about: rule.name.clone(),
+                why,
+                values: said.map(|consent| serde_json::to_value(consent).unwrap_or(Value::Null)),
+            });
+            continue;
+        }
+        plan.lifted.extend(decision.lifted);
+        if decision.to == [None, None] {
+            if base != Some(&decision.base) {
+                plan.advance
+                    .consents
+                    .insert(rule.name.clone(), decision.base);
+            }
+            continue;
+        }
+        let both = decision.to.iter().all(Option::is_some);
+        for side in Side::BOTH {
+            let Some(consent) = decision.to[side.index()].clone() else {
+                continue;
+            };
+            let target = &mut writes[side.index()];
+            target.consents.push(consent);
+            let mut images = decision.base.clone();
+            if both {
+                // A state that no side ever shows: until its own write is settled, the other side is written again.
+                *consent::image_mut(&mut images, side.other()) =
+                    ConsentState::Other("unsettled".to_owned());
+            }
+            target.base.consents.insert(rule.name.clone(), images);
+        }
+    }
+}
+
+fn reconcile_deliverability(
+    state: &LinkState<'_>,
+    policy: &Policy,
+    address_changes: bool,
+    plan: &mut LinkPlan,
+    writes: &mut [SideWrite; 2],
+) {
+    let said = state.seen.map(|seen| seen.deliverability.as_ref());
+    let base = state.base.deliverability.as_ref();
+    let decision = merge_deliverability(policy, base, said, address_changes);
+    match Side::BOTH
+        .into_iter()
+        .find(|side| decision.to[side.index()].is_some())
+    {
+        Some(side) => {
+            let target = &mut writes[side.index()];
+            target.deliverability = decision.to[side.index()].clone();
+            target.base.deliverability = Some(decision.base);
+        }
+        None if base != Some(&decision.base) => {
+            plan.advance.deliverability = Some(decision.base);
+        }
+        None => {}
+    }
+}
+
+/// Why a record is not created on the other side, although it is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Skip {
+    /// The sync does not create records on that side.
+    NotWanted,
+    /// The record has no value in the match field.
+    NoKey,
+    /// The other side requires a field that the record does not have.
+    MissingRequired,
+    /// There is no opt-in evidence, and `new-members = "skip"`.
+    NoOptIn,
+}
+
+/// What becomes of a record that has no partner.
+#[derive(Debug, Clone, PartialEq)]
+pub enum CreatePlan {
+    /// Create it.
+    Create(SideWrite),
+    /// Do not.
+    Skip(Skip),
+    /// A value cannot be mapped; why.
+    Failed(String),
+}
+
+/// Decides how a record of `source` is created on the other side. `former` is the base of the link by which the
+/// record had a partner before; its opt-outs stay in force.
+pub fn plan_create(
+    policy: &Policy,
+    source: Side,
+    seen: &Observation,
+    former: Option<&Base>,
+) -> CreatePlan {
+    let target = source.other();
+    if !policy.create_in[target.index()] {
+        return CreatePlan::Skip(Skip::NotWanted);
+    }
+    if policy.match_key(source, &seen.fields).is_none() {
+        return CreatePlan::Skip(Skip::NoKey);
+    }
+    let mut write = SideWrite::default();
+    for rule in &policy.fields {
+        let Some(value) = seen.fields.get(rule.field(source)) else {
+            continue;
+        };
+        let mut mapped = Value::Null;
+        if rule.to[target.index()] {
+            mapped = match rule.map(target, value, &seen.fields) {
+                Ok(mapped) => mapped,
+                Err(why) => return CreatePlan::Failed(why),
+            };
+            if !is_empty(&mapped) {
+                write
+                    .patch
+                    .insert(rule.field(target).to_owned(), mapped.clone());
+            }
+        }
+        let mut images = FieldBase {
+            a: mapped.clone(),
+            b: mapped,
+            rule: rule.fingerprint.clone(),
+        };
+        *crate::merge::image_mut(&mut images, source) = value.clone();
+        write.base.fields.insert(rule.name.clone(), images);
+    }
+    if policy.required[target.index()]
+        .iter()
+        .any(|name| write.patch.get(name).is_none_or(is_empty))
+    {
+        return CreatePlan::Skip(Skip::MissingRequired);
+    }
+    for rule in &policy.consents {
+        let said = consent::find(rule, source, &seen.consents);
+        let restricted = former
+            .and_then(|base| base.consents.get(&rule.name))
+            .and_then(|base| base.restricted.as_ref());
+        let Some(initial) = consent::initial(rule, policy, target, said, restricted) else {
+            debug_assert_eq!(policy.new_members, NewMembers::Skip);
+            return CreatePlan::Skip(Skip::NoOptIn);
+        };
+        let restricted = (initial.state == ConsentState::Unsubscribed)
+            .then(|| {
+                restricted.cloned().or_else(|| {
+                    initial.at.or(seen.modified).map(|at| Restriction {
+                        side: source,
+                        at,
+                        evidence: initial.evidence.clone(),
+                    })
+                })
+            })
+            .flatten();
+        let mut base = samspel_model::link::ConsentBase {
+            a: initial.state.clone(),
+            b: initial.state.clone(),
+            restricted,
+        };
+        *consent::image_mut(&mut base, source) =
+            said.map_or(ConsentState::Unspecified, |consent| consent.state.clone());
+        write.base.consents.insert(rule.name.clone(), base);
+        write.consents.push(initial);
+    }
+    let known = seen.deliverability.as_ref();
+    let carried = known.filter(|known| {
+        policy.deliverability_to[target.index()] && crate::deliverability::is_failing(&known.state)
+    });
+    let mut base = samspel_model::link::DeliverabilityBase { a: None, b: None };
+    *crate::deliverability::image_mut(&mut base, source) = known.map(|known| known.state.clone());
+    *crate::deliverability::image_mut(&mut base, target) =
+        carried.map(|carried| carried.state.clone());
+    write.deliverability = carried.cloned();
+    write.base.deliverability = Some(base);
+    CreatePlan::Create(write)
+}
+
+/// Whether the two records say the same, in everything that the sync keeps in step: the names of what differs.
+pub fn differences(state: &LinkState<'_>, policy: &Policy) -> Vec<String> {
+    let mut names = Vec::new();
+    for rule in &policy.fields {
+        let values = Side::BOTH.map(|side| state.seen[side.index()].fields.get(rule.field(side)));
+        let [Some(a), Some(b)] = values else { continue };
+        let records = state.seen.map(|seen| &seen.fields);
+        if rule.equal([a, b], records) != Ok(true) {
+            names.push(rule.name.clone());
+        }
+    }
+    let empty = BTreeMap::new();
+    let bases = if state.base.ended {
+        &empty
+    } else {
+        &state.base.consents
+    };
+    for rule in &policy.consents {
+        let restricted = Side::BOTH.map(|side| {
+            consent::find(rule, side, &state.seen[side.index()].consents)
+                .is_some_and(|consent| consent.state == ConsentState::Unsubscribed)
+        });
+        let in_force = bases
+            .get(&rule.name)
+            .is_some_and(|base| base.restricted.is_some());
+        let missing = Side::BOTH.into_iter().any(|side| {
+            !restricted[side.index()]
+                && rule.can_restrict[side.index()]
+                && (in_force || restricted[side.other().index()])
+        });
+        if missing {
+            names.push(rule.name.clone());
+        }
+    }
+    names
+}

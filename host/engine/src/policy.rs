@@ -1,0 +1,637 @@
+//! A sync's specification, checked against what both collections offer: everything `plan` needs to decide.
+
+use std::fmt;
+
+use phonenumber::country;
+use samspel_model::schema::DeliverabilitySupport;
+use samspel_model::{Access, Collection, Field, Fields, Role, Side};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+
+use crate::matching;
+use crate::normalize::{Normalizer, is_empty};
+use crate::spec::{
+    Deletes, Direction, FieldSpec, FirstSync, Flow, NewMembers, Normalize, OnConflict, SideName,
+    SyncSpec,
+};
+use crate::transform::Transform;
+
+/// One thing that is wrong with a sync's specification.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("`{setting}`: {why}")]
+pub struct PolicyError {
+    /// The setting, relative to the sync: `fields[2].to-b`.
+    pub setting: String,
+    /// What is wrong and what to do.
+    pub why: String,
+}
+
+/// Everything that is wrong with a sync's specification.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub struct PolicyErrors(pub Vec<PolicyError>);
+
+impl fmt::Display for PolicyErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, error) in self.0.iter().enumerate() {
+            if index > 0 {
+                f.write_str("; ")?;
+            }
+            error.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+/// How one field of A and one of B are kept in step.
+#[derive(Debug, Clone)]
+pub struct FieldRule {
+    /// `email=email_address`: names the rule in the base, in conflicts and in the journal.
+    pub name: String,
+    /// The field of each side.
+    pub fields: [String; 2],
+    /// Whether values may flow to each side.
+    pub to: [bool; 2],
+    /// Which value holds when both changed.
+    pub on_conflict: OnConflict,
+    /// Which value holds at first.
+    pub first_sync: FirstSync,
+    /// How values are compared.
+    pub normalizer: Normalizer,
+    /// What each side holds of the other's value; `None`: the value itself.
+    pub transforms: [Option<Transform>; 2],
+    /// The JSON type that each side's field wants.
+    wants: [Wanted; 2],
+    /// Changes when values are compared or mapped differently.
+    pub fingerprint: String,
+    /// The field is an address that deliverability belongs to.
+    pub is_email: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    Text,
+    Number,
+    Integer,
+    Boolean,
+    Anything,
+}
+
+impl FieldRule {
+    /// The name of a side's field.
+    pub fn field(&self, side: Side) -> &str {
+        &self.fields[side.index()]
+    }
+
+    /// What `target` would hold of the other side's value.
+    ///
+    /// # Errors
+    /// The transform cannot be applied to this value; for people.
+    pub fn map(&self, target: Side, value: &Value, record: &Fields) -> Result<Value, String> {
+        let mapped = match &self.transforms[target.index()] {
+            Some(transform) => transform.apply(value, record)?,
+            None => value.clone(),
+        };
+        Ok(coerce(
+            mapped,
+            self.wants[target.index()],
+            self.normalizer.kind(),
+        ))
+    }
+
+    /// Whether the two sides' values mean the same.
+    ///
+    /// # Errors
+    /// As [`map`](Self::map).
+    pub fn equal(&self, values: [&Value; 2], records: [&Fields; 2]) -> Result<bool, String> {
+        // The direction that values flow in decides; where both do, what B would hold.
+        let target = if self.to[Side::B.index()] {
+            Side::B
+        } else {
+            Side::A
+        };
+        let source = target.other();
+        let mapped = self.map(target, values[source.index()], records[source.index()])?;
+        Ok(self.normalizer.same(&mapped, values[target.index()]))
+    }
+}
+
+/// How one consent of A and one of B are kept in step.
+#[derive(Debug, Clone)]
+pub struct ConsentRule {
+    /// `email/marketing`: A's name of it, the key in the base.
+    pub name: String,
+    /// The channel of both.
+    pub channel: String,
+    /// Each side's name of the purpose.
+    pub purposes: [String; 2],
+    /// Whether an opt-out can be written to each side.
+    pub can_restrict: [bool; 2],
+    /// Whether an opt-in can be written to each side.
+    pub can_grant: [bool; 2],
+}
+
+/// How to decide everything about a sync.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// The mapping.
+    pub fields: Vec<FieldRule>,
+    /// Which of them tells that two records are one.
+    match_rule: usize,
+    /// The field of each side that records are matched on.
+    match_fields: [Field; 2],
+    /// The consents.
+    pub consents: Vec<ConsentRule>,
+    /// Whether a side's newer opt-in may lift an opt-out.
+    pub opt_in_from: [bool; 2],
+    /// Whether deliverability is written to each side.
+    pub deliverability_to: [bool; 2],
+    /// What a new record without opt-in evidence becomes.
+    pub new_members: NewMembers,
+    /// Whether records are created in each side.
+    pub create_in: [bool; 2],
+    /// Whether a record is archived because its partner is gone, per side.
+    pub archive_in: [bool; 2],
+    /// The field of each side whose remote refuses two equal values, if the match field is one.
+    pub unique_match: [bool; 2],
+    /// Fields without which a side refuses a create.
+    pub required: [Vec<String>; 2],
+    /// Fields that have a role, which a write names as known.
+    pub roles: [Vec<String>; 2],
+}
+
+impl Policy {
+    /// Checks a specification against the two collections.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn compile(spec: &SyncSpec, a: &Collection, b: &Collection) -> Result<Self, PolicyErrors> {
+        let mut errors = Errors::default();
+        let collections = [a, b];
+        let mut fields = Vec::with_capacity(spec.fields.len());
+        for (index, field) in spec.fields.iter().enumerate() {
+            if let Some(rule) = field_rule(spec, field, index, collections, &mut errors) {
+                fields.push(rule);
+            }
+        }
+        duplicates(spec, &mut errors);
+        let match_rule = fields.iter().position(|rule| {
+            rule.fields[0] == spec.match_on.a && rule.fields[1] == spec.match_on.b
+        });
+        if match_rule.is_none() {
+            errors.add(
+                "match",
+                format!(
+                    "`{}` and `{}` must be mapped to each other in `fields`",
+                    spec.match_on.a, spec.match_on.b
+                ),
+            );
+        }
+        for (field, collection) in [(&spec.match_on.a, a), (&spec.match_on.b, b)] {
+            if let Some(found) = collection.field(field)
+                && !matching::is_key(found)
+            {
+                errors.add(
+                    "match",
+                    format!(
+                        "`{field}` of `{}` is neither unique nor an e-mail address or a phone number; match on one that is",
+                        collection.name
+                    ),
+                );
+            }
+        }
+        let consents = consent_rules(spec, collections, &mut errors);
+        for (direction, collection, allowed) in [
+            ("a", a, matches!(spec.create, Flow::BToA)),
+            ("b", b, matches!(spec.create, Flow::AToB)),
+        ] {
+            if allowed && !collection.capabilities.can_create {
+                errors.add(
+                    "create",
+                    format!(
+                        "side {direction} (`{}`) cannot create records",
+                        collection.name
+                    ),
+                );
+            }
+        }
+        if spec.deletes == Deletes::Archive
+            && !a.capabilities.can_archive
+            && !b.capabilities.can_archive
+        {
+            errors.add(
+                "deletes",
+                "neither side can archive; use `unlink`".to_owned(),
+            );
+        }
+        errors.into_result()?;
+        let (Some(match_rule), Some(match_a), Some(match_b)) = (
+            match_rule,
+            a.field(&spec.match_on.a),
+            b.field(&spec.match_on.b),
+        ) else {
+            return Err(PolicyErrors(Vec::new()));
+        };
+        let match_fields = [match_a.clone(), match_b.clone()];
+        let per_side = |f: &dyn Fn(Side, &Collection) -> bool| [f(Side::A, a), f(Side::B, b)];
+        Ok(Self {
+            unique_match: match_fields
+                .each_ref()
+                .map(|field| field.has(&Role::UniqueKey)),
+            match_fields,
+            match_rule,
+            consents,
+            opt_in_from: [
+                spec.consent.opt_in_from.contains(&SideName::A),
+                spec.consent.opt_in_from.contains(&SideName::B),
+            ],
+            deliverability_to: per_side(&|side, collection| {
+                flows(spec.deliverability, side)
+                    && collection.deliverability == DeliverabilitySupport::ReadWrite
+            }),
+            new_members: spec.new_members,
+            create_in: per_side(&|side, collection| {
+                flows(spec.create, side) && collection.capabilities.can_create
+            }),
+            archive_in: per_side(&|_, collection| {
+                spec.deletes == Deletes::Archive && collection.capabilities.can_archive
+            }),
+            required: collections.map(|collection| {
+                collection
+                    .fields
+                    .iter()
+                    .filter(|field| field.required && field.access != Access::ReadOnly)
+                    .map(|field| field.name.clone())
+                    .collect()
+            }),
+            roles: collections.map(|collection| {
+                collection
+                    .fields
+                    .iter()
+                    .filter(|field| !field.roles.is_empty())
+                    .map(|field| field.name.clone())
+                    .collect()
+            }),
+            fields,
+        })
+    }
+
+    /// The rule that tells that two records are one.
+    pub fn match_rule(&self) -> &FieldRule {
+        &self.fields[self.match_rule]
+    }
+
+    /// The key by which a record of a side is matched, if it has one. Both sides' keys are in one form.
+    pub fn match_key(&self, side: Side, fields: &Fields) -> Option<String> {
+        let field = &self.match_fields[side.index()];
+        matching::key(field, fields.get(&field.name)?)
+    }
+
+    /// The names of the fields of a side that the sync needs.
+    pub fn needed(&self, side: Side) -> Vec<String> {
+        let mut names: Vec<String> = self
+            .fields
+            .iter()
+            .map(|rule| rule.field(side).to_owned())
+            .chain(self.roles[side.index()].iter().cloned())
+            .collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// Whether any expression reads the whole record, so that fields outside the mapping are needed too.
+    pub fn reads_whole_records(&self) -> bool {
+        self.fields
+            .iter()
+            .flat_map(|rule| rule.transforms.iter().flatten())
+            .any(|transform| transform.source().contains("record"))
+    }
+}
+
+/// Checks the expressions and the sets of a specification, without knowing the collections.
+///
+/// # Errors
+/// Everything that is wrong.
+pub fn check_expressions(spec: &SyncSpec) -> Result<(), PolicyErrors> {
+    let mut errors = Errors::default();
+    if spec.fields.is_empty() {
+        errors.add("fields", "at least one field must be mapped".to_owned());
+    }
+    for (index, field) in spec.fields.iter().enumerate() {
+        transforms(field, index, &mut errors);
+        region(field, index, &mut errors);
+    }
+    duplicates(spec, &mut errors);
+    if !spec
+        .fields
+        .iter()
+        .any(|field| field.a == spec.match_on.a && field.b == spec.match_on.b)
+    {
+        errors.add(
+            "match",
+            format!(
+                "`{}` and `{}` must be mapped to each other in `fields`",
+                spec.match_on.a, spec.match_on.b
+            ),
+        );
+    }
+    errors.into_result()
+}
+
+#[derive(Default)]
+struct Errors(Vec<PolicyError>);
+
+impl Errors {
+    fn add(&mut self, setting: impl Into<String>, why: String) {
+        self.0.push(PolicyError {
+            setting: setting.into(),
+            why,
+        });
+    }
+
+    fn into_result(self) -> Result<(), PolicyErrors> {
+        if self.0.is_empty() {
+            Ok(())
+        } else {
+            Err(PolicyErrors(self.0))
+        }
+    }
+}
+
+fn flows(flow: Flow, to: Side) -> bool {
+    match flow {
+        Flow::Both => true,
+        Flow::AToB => to == Side::B,
+        Flow::BToA => to == Side::A,
+        Flow::None => false,
+    }
+}
+
+fn duplicates(spec: &SyncSpec, errors: &mut Errors) {
+    for (index, field) in spec.fields.iter().enumerate() {
+        // Several fields may feed one, but only one rule may write a field.
+        for (other_index, other) in spec.fields.iter().enumerate().take(index) {
+            let b_twice = field.b == other.b
+                && field.direction != Direction::BToA
+                && other.direction != Direction::BToA;
+            let a_twice = field.a == other.a
+                && field.direction != Direction::AToB
+                && other.direction != Direction::AToB;
+            if a_twice || b_twice {
+                let name = if b_twice { &field.b } else { &field.a };
+                errors.add(
+                    format!("fields[{index}]"),
+                    format!("`{name}` is written by fields[{other_index}] already"),
+                );
+            }
+        }
+    }
+}
+
+fn transforms(field: &FieldSpec, index: usize, errors: &mut Errors) -> [Option<Transform>; 2] {
+    [("to-a", &field.to_a), ("to-b", &field.to_b)].map(|(setting, source)| {
+        let source = source.as_deref()?;
+        Transform::compile(source)
+            .map_err(|why| errors.add(format!("fields[{index}].{setting}"), why))
+            .ok()
+    })
+}
+
+fn region(field: &FieldSpec, index: usize, errors: &mut Errors) {
+    if let Some(code) = &field.region
+        && code.parse::<country::Id>().is_err()
+    {
+        errors.add(
+            format!("fields[{index}].region"),
+            format!("`{code}` is not a country code such as `DE` or `SE`"),
+        );
+    }
+}
+
+fn field_rule(
+    spec: &SyncSpec,
+    field: &FieldSpec,
+    index: usize,
+    collections: [&Collection; 2],
+    errors: &mut Errors,
+) -> Option<FieldRule> {
+    let compiled = transforms(field, index, errors);
+    region(field, index, errors);
+    let names = [&field.a, &field.b];
+    let mut found = [None, None];
+    for side in Side::BOTH {
+        let (name, collection) = (names[side.index()], collections[side.index()]);
+        let known = collection.field(name);
+        if known.is_none() {
+            errors.add(
+                format!("fields[{index}].{side}"),
+                format!(
+                    "`{}` has no field `{name}`; it has {}",
+                    collection.name,
+                    nearest(name, collection)
+                ),
+            );
+        }
+        found[side.index()] = known;
+    }
+    let [Some(a), Some(b)] = found else {
+        return None;
+    };
+    let to = [
+        field.direction != Direction::AToB,
+        field.direction != Direction::BToA,
+    ];
+    for side in Side::BOTH {
+        let (target, writable) = ([a, b][side.index()], to[side.index()]);
+        if writable && target.access == Access::ReadOnly {
+            let direction = if side == Side::A { "a-to-b" } else { "b-to-a" };
+            errors.add(
+                format!("fields[{index}].direction"),
+                format!(
+                    "`{}` of `{}` is read-only; set `direction = \"{direction}\"`",
+                    target.name,
+                    collections[side.index()].name
+                ),
+            );
+        }
+    }
+    let kind = field.normalize.unwrap_or_else(|| default_normalizer(a, b));
+    let first_sync = field.first_sync.unwrap_or(spec.first_sync);
+    let on_conflict = field.on_conflict.unwrap_or(match first_sync {
+        FirstSync::A => OnConflict::A,
+        FirstSync::B => OnConflict::B,
+        FirstSync::Newest => OnConflict::Newest,
+        FirstSync::Queue => OnConflict::Queue,
+    });
+    if on_conflict == OnConflict::Union && kind != Normalize::Set {
+        errors.add(
+            format!("fields[{index}].on-conflict"),
+            "`union` is for sets; set `normalize = \"set\"` or choose another policy".to_owned(),
+        );
+    }
+    let normalizer = Normalizer::new(kind, field.region.as_deref()).ok()?;
+    Some(FieldRule {
+        name: format!("{}={}", field.a, field.b),
+        fields: [field.a.clone(), field.b.clone()],
+        // A create-only field takes a value at the create and none later.
+        to,
+        on_conflict,
+        first_sync,
+        normalizer,
+        wants: [wanted(a), wanted(b)],
+        fingerprint: fingerprint(field, kind, &compiled),
+        transforms: compiled,
+        is_email: a.has(&Role::Email) || b.has(&Role::Email),
+    })
+}
+
+/// What a mistyped name could have meant, or the first few names.
+fn nearest(name: &str, collection: &Collection) -> String {
+    let lower = name.to_lowercase();
+    let mut names: Vec<&str> = collection
+        .fields
+        .iter()
+        .map(|field| field.name.as_str())
+        .filter(|candidate| {
+            let candidate = candidate.to_lowercase();
+            candidate.contains(&lower) || lower.contains(&candidate)
+        })
+        .collect();
+    if names.is_empty() {
+        names = collection.fields.iter().map(|f| f.name.as_str()).collect();
+    }
+    let shown: Vec<String> = names.iter().take(8).map(|n| format!("`{n}`")).collect();
+    let more = if names.len() > 8 { ", ..." } else { "" };
+    format!("{}{more}", shown.join(", "))
+}
+
+fn default_normalizer(a: &Field, b: &Field) -> Normalize {
+    let either = |role: &Role| a.has(role) || b.has(role);
+    if either(&Role::Email) {
+        return Normalize::Email;
+    }
+    if either(&Role::Phone) {
+        return Normalize::Phone;
+    }
+    let schemas = [&a.schema, &b.schema];
+    let any = |test: &dyn Fn(&Value) -> bool| schemas.iter().any(|schema| test(schema));
+    if any(&|schema| schema["uniqueItems"] == Value::Bool(true)) {
+        Normalize::Set
+    } else if any(&|schema| matches!(schema["format"].as_str(), Some("date" | "date-time"))) {
+        Normalize::Date
+    } else if any(&|schema| matches!(wanted_type(schema), Wanted::Number | Wanted::Integer)) {
+        Normalize::Number
+    } else if any(&|schema| wanted_type(schema) == Wanted::Boolean) {
+        Normalize::Boolean
+    } else if any(&|schema| wanted_type(schema) == Wanted::Text) {
+        Normalize::Text
+    } else {
+        Normalize::Exact
+    }
+}
+
+fn wanted(field: &Field) -> Wanted {
+    wanted_type(&field.schema)
+}
+
+fn wanted_type(schema: &Value) -> Wanted {
+    let names: Vec<&str> = match &schema["type"] {
+        Value::String(name) => vec![name],
+        Value::Array(names) => names.iter().filter_map(Value::as_str).collect(),
+        _ => Vec::new(),
+    };
+    match names.iter().find(|name| **name != "null") {
+        Some(&"string") => Wanted::Text,
+        Some(&"integer") => Wanted::Integer,
+        Some(&"number") => Wanted::Number,
+        Some(&"boolean") => Wanted::Boolean,
+        _ => Wanted::Anything,
+    }
+}
+
+/// Gives a value the JSON type that the target's field wants, where that loses nothing; a value that does not fit is
+/// left for the remote to judge. Addresses are sent without the spaces around them: remotes refuse those.
+fn coerce(value: Value, wanted: Wanted, kind: Normalize) -> Value {
+    if is_empty(&value) {
+        return Value::Null;
+    }
+    match (wanted, value) {
+        (Wanted::Text, Value::Bool(flag)) => Value::String(flag.to_string()),
+        (Wanted::Text, Value::Number(number)) => Value::String(number.to_string()),
+        (_, Value::String(text)) if kind == Normalize::Email => {
+            Value::String(text.trim().to_owned())
+        }
+        (Wanted::Integer, Value::String(text)) => match text.trim().parse::<i64>() {
+            Ok(number) => Value::from(number),
+            Err(_) => Value::String(text),
+        },
+        (Wanted::Number, Value::String(text)) => match text.trim().parse::<serde_json::Number>() {
+            Ok(number) => Value::Number(number),
+            Err(_) => Value::String(text),
+        },
+        (Wanted::Boolean, Value::String(text)) => match text.trim().to_lowercase().as_str() {
+            "true" => Value::Bool(true),
+            "false" => Value::Bool(false),
+            _ => Value::String(text),
+        },
+        (_, value) => value,
+    }
+}
+
+fn fingerprint(field: &FieldSpec, kind: Normalize, transforms: &[Option<Transform>; 2]) -> String {
+    let sources = transforms
+        .each_ref()
+        .map(|transform| transform.as_ref().map_or("", Transform::source));
+    let text = format!(
+        "{kind:?}\u{0}{:?}\u{0}{}\u{0}{}",
+        field.region, sources[0], sources[1]
+    );
+    hex::encode(&Sha256::digest(text.as_bytes())[..4])
+}
+
+fn consent_rules(
+    spec: &SyncSpec,
+    [a, b]: [&Collection; 2],
+    errors: &mut Errors,
+) -> Vec<ConsentRule> {
+    let pairs: Vec<(String, String, String)> = match &spec.consent.purposes {
+        Some(purposes) => purposes
+            .iter()
+            .map(|p| (p.channel.clone(), p.a.clone(), p.b.clone()))
+            .collect(),
+        None => a
+            .consent_slots
+            .iter()
+            .filter(|slot| b.slot(&slot.channel, &slot.purpose).is_some())
+            .map(|slot| {
+                (
+                    slot.channel.clone(),
+                    slot.purpose.clone(),
+                    slot.purpose.clone(),
+                )
+            })
+            .collect(),
+    };
+    let mut rules = Vec::new();
+    for (index, (channel, purpose_a, purpose_b)) in pairs.into_iter().enumerate() {
+        let slots = [a.slot(&channel, &purpose_a), b.slot(&channel, &purpose_b)];
+        let [Some(slot_a), Some(slot_b)] = slots else {
+            errors.add(
+                format!("consent.purposes[{index}]"),
+                format!(
+                    "one of the sides has no consent `{channel}/{purpose_a}` or `{channel}/{purpose_b}`"
+                ),
+            );
+            continue;
+        };
+        rules.push(ConsentRule {
+            name: format!("{channel}/{purpose_a}"),
+            can_restrict: [slot_a.can_restrict, slot_b.can_restrict],
+            can_grant: [slot_a.can_grant, slot_b.can_grant],
+            purposes: [purpose_a, purpose_b],
+            channel,
+        });
+    }
+    rules
+}
