@@ -1,0 +1,262 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+use crate::exit::Exit;
+
+/// Keeps two systems in step, through connectors that run in a sandbox.
+#[derive(Debug, Parser)]
+#[command(name = "samspel", version, after_help = Exit::table(), after_long_help = after_long_help())]
+pub struct Cli {
+    /// What applies to every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// The command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+fn after_long_help() -> String {
+    format!(
+        "Examples:\n  \
+         samspel demo                          see it work, with simulated vendors\n  \
+         samspel init --template odoo-ghost    write a configuration to start from\n  \
+         samspel config check && samspel doctor\n  \
+         samspel sync plan contacts            what a run would do\n  \
+         samspel sync run contacts --yes       do it\n  \
+         samspel serve                         all syncs, on their intervals\n\n{}",
+        Exit::table()
+    )
+}
+
+/// What applies to every command.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// The configuration file.
+    #[arg(
+        long,
+        global = true,
+        env = "SAMSPEL_CONFIG",
+        default_value = "samspel.toml",
+        value_name = "FILE"
+    )]
+    pub config: PathBuf,
+    /// Print one JSON object, last, on stdout; errors are an object as well.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// How log lines on stderr look. What is logged is set by RUST_LOG, such as `samspel=debug`.
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
+    pub log_format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One object a line.
+    Json,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Write a configuration to start from
+    Init(InitArgs),
+    /// Look at the configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Check everything a sync needs: store, connectors, credentials, clock, disk, remotes
+    Doctor,
+    /// Look at connectors
+    #[command(subcommand)]
+    Connector(ConnectorCommand),
+    /// Look at accounts
+    #[command(subcommand)]
+    Account(AccountCommand),
+    /// Plan, run and look after one sync
+    #[command(subcommand)]
+    Sync(SyncCommand),
+    /// Run all syncs on their intervals until told to stop (SIGINT or SIGTERM)
+    #[command(
+        after_help = "Examples:\n  samspel serve\n  samspel serve --log-format json 2>> samspel.log"
+    )]
+    Serve(ServeArgs),
+    /// See it work: two simulated vendors, a first sync, four scenarios, a comparison
+    #[command(
+        after_help = "Examples:\n  samspel demo\n  samspel demo --contacts 2000 --json\n  samspel demo --latency-ms 50 --keep ./demo"
+    )]
+    Demo(DemoArgs),
+    /// Print a completion script
+    #[command(
+        after_help = "Examples:\n  samspel completions bash > ~/.local/share/bash-completion/completions/samspel\n  samspel completions zsh > ~/.zfunc/_samspel"
+    )]
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+}
+
+/// Arguments of `init`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  samspel init\n  samspel init --template odoo-ghost --config /etc/samspel/samspel.toml"
+)]
+pub struct InitArgs {
+    /// Which pair of systems the example is about.
+    #[arg(long, value_enum, default_value_t = Template::HubspotMailchimp)]
+    pub template: Template,
+    /// Replace the file if it exists.
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// Examples to start from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Template {
+    /// HubSpot contacts and members of a Mailchimp audience.
+    HubspotMailchimp,
+    /// Odoo mailing contacts and Ghost members.
+    OdooGhost,
+}
+
+/// Commands about the configuration.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Read the file and name everything that is wrong, without the network
+    Check,
+    /// Print the JSON Schema of the file, for editors
+    #[command(
+        after_help = "Examples:\n  samspel config schema > samspel.schema.json\nthen, as the first line of samspel.toml:\n  #:schema ./samspel.schema.json"
+    )]
+    Schema,
+}
+
+/// Commands about connectors.
+#[derive(Debug, Subcommand)]
+pub enum ConnectorCommand {
+    /// List the connectors that were found
+    List,
+    /// Show what a connector is, what it asks for and what it must reach
+    Inspect {
+        /// A `.wasm` file, or the name of a connector that `list` shows.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+}
+
+/// Commands about accounts.
+#[derive(Debug, Subcommand)]
+pub enum AccountCommand {
+    /// Ask the remote who we are and what it offers
+    Check {
+        /// The account; all of them if it is left out.
+        name: Option<String>,
+    },
+}
+
+/// Commands about a sync.
+#[derive(Debug, Subcommand)]
+pub enum SyncCommand {
+    /// Read both sides and show what a run would do; writes nothing to the remotes
+    Plan(SyncName),
+    /// Run once
+    #[command(
+        after_help = "The first run of a sync shows its plan and waits for a yes. Without a terminal it ends with exit \
+                            code 6 unless --yes is given.\n\nExamples:\n  samspel sync run contacts\n  \
+                            samspel sync run contacts --yes --json\n  samspel sync run contacts --full"
+    )]
+    Run(RunArgs),
+    /// Show state, last runs, counts, conflicts and parked records
+    Status(StatusArgs),
+    /// Read both sides completely and compare; writes nothing. Exit code 7 if they differ
+    Verify(SyncName),
+    /// Refuse runs until resumed
+    Pause(PauseArgs),
+    /// Allow runs again
+    Resume(SyncName),
+    /// Forget links, merge bases, positions and queues, so that the next run is a first run
+    #[command(
+        after_help = "Nothing is changed at the remotes, and the journal stays. Remembered opt-outs that the remotes no \
+                            longer show are forgotten as well."
+    )]
+    Reset(ResetArgs),
+}
+
+/// A sync, by name.
+#[derive(Debug, Args)]
+pub struct SyncName {
+    /// The sync, as `[syncs.NAME]` calls it.
+    pub name: String,
+}
+
+/// Arguments of `sync run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// The sync, as `[syncs.NAME]` calls it.
+    pub name: String,
+    /// Confirm the first plan without being asked.
+    #[arg(long, short)]
+    pub yes: bool,
+    /// Read both sides completely, also what incremental reading would skip.
+    #[arg(long)]
+    pub full: bool,
+}
+
+/// Arguments of `sync status`.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// The sync, as `[syncs.NAME]` calls it; all of them if it is left out.
+    pub name: Option<String>,
+    /// Show at most so many runs, conflicts and parked records each.
+    #[arg(long, default_value_t = 10, value_name = "N")]
+    pub limit: u32,
+}
+
+/// Arguments of `sync pause`.
+#[derive(Debug, Args)]
+pub struct PauseArgs {
+    /// The sync, as `[syncs.NAME]` calls it.
+    pub name: String,
+    /// Why, for whoever looks at the status.
+    #[arg(long, default_value = "paused by an operator")]
+    pub reason: String,
+}
+
+/// Arguments of `sync reset`.
+#[derive(Debug, Args)]
+pub struct ResetArgs {
+    /// The sync, as `[syncs.NAME]` calls it.
+    pub name: String,
+    /// Do not ask.
+    #[arg(long, short)]
+    pub yes: bool,
+}
+
+/// Arguments of `serve`.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// Seconds that runs may take to end once a stop was asked for.
+    #[arg(long, default_value_t = 60, value_name = "SECONDS")]
+    pub drain: u64,
+}
+
+/// Arguments of `demo`.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Contacts at the simulated CRM.
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(10..=1_000_000))]
+    pub contacts: u32,
+    /// Keep configuration and store in this directory, to look at afterwards.
+    #[arg(long, value_name = "DIR")]
+    pub keep: Option<PathBuf>,
+    /// Time that every simulated request takes, in milliseconds.
+    #[arg(long, default_value_t = 0, value_name = "MS")]
+    pub latency_ms: u64,
+    /// Seed of the simulated contacts.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}

@@ -1,0 +1,5 @@
+//! The commands, one module each.
+
+pub mod completions;
+pub mod config;
+pub mod init;

@@ -1,0 +1,192 @@
+//! What must hold between settings: references, exclusive choices, end points, expressions.
+
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use samspel_engine::spec::SyncSpec;
+use url::Url;
+
+use super::document::Document;
+use super::load::Settings;
+use super::problem::Problem;
+use super::settings::AccountSettings;
+
+/// Below this, a sync would only ever be reading.
+const LEAST_INTERVAL: Duration = Duration::from_secs(1);
+/// A full comparison reads everything on both sides.
+const LEAST_FULL_COMPARISON: Duration = Duration::from_secs(60);
+
+/// Reads a time such as `5m`.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let parsed: SignedDuration = text
+        .parse()
+        .map_err(|_| format!("`{text}` is not a time"))?;
+    Duration::try_from(parsed).map_err(|_| format!("`{text}` is negative"))
+}
+
+fn at_least(found: Duration, least: Duration) -> Result<(), String> {
+    if found < least {
+        return Err(format!(
+            "{found:?} is less than the {least:?} that are needed"
+        ));
+    }
+    Ok(())
+}
+
+/// Checks everything that can be checked without a connector or the network.
+pub fn check(document: &Document<'_>, settings: &Settings, problems: &mut Vec<Problem>) {
+    if settings.host.concurrent_syncs == 0 {
+        problems.push(document.problem(
+            "host.concurrent-syncs",
+            "with 0 no sync would ever run",
+            "set it to at least 1",
+        ));
+    }
+    for (name, account) in &settings.accounts {
+        check_account(document, &format!("accounts.{name}"), account, problems);
+    }
+    for (name, sync) in &settings.syncs {
+        check_sync(document, settings, &format!("syncs.{name}"), sync, problems);
+    }
+}
+
+fn check_account(
+    document: &Document<'_>,
+    path: &str,
+    account: &AccountSettings,
+    problems: &mut Vec<Problem>,
+) {
+    if account.connector.trim().is_empty() {
+        problems.push(document.problem(
+            format!("{path}.connector"),
+            "no connector is named",
+            "name one; `samspel connector list` shows which there are",
+        ));
+    }
+    for (name, credential) in &account.credentials {
+        let path = format!("{path}.credentials.{name}");
+        match (&credential.env, &credential.file) {
+            (None, None) => problems.push(document.problem(
+                path,
+                "it is not said where the secret is",
+                "set `env` to the name of an environment variable or `file` to a path",
+            )),
+            (Some(_), Some(_)) => problems.push(document.problem(
+                path,
+                "both `env` and `file` are set",
+                "keep one of them",
+            )),
+            _ => {}
+        }
+    }
+    for (from, to) in &account.endpoints {
+        for (what, origin) in [("replaced", from), ("override", to)] {
+            if let Err(why) = check_origin(origin) {
+                problems.push(document.problem(
+                    format!("{path}.endpoints"),
+                    format!("the {what} origin `{}` {why}", redacted(origin)),
+                    "write scheme, host and, where needed, port: `https://api.hubapi.com`",
+                ));
+            }
+        }
+    }
+    for (limit, value) in [
+        ("memory-mib", account.limits.memory_mib),
+        ("cpu-ms", account.limits.cpu_ms),
+        ("call-seconds", account.limits.call_seconds),
+        ("requests-per-call", account.limits.requests_per_call),
+        ("requests-in-flight", account.limits.requests_in_flight),
+        ("response-mib", account.limits.response_mib),
+        ("request-seconds", account.limits.request_seconds),
+    ] {
+        if value == Some(0) {
+            problems.push(document.problem(
+                format!("{path}.limits.{limit}"),
+                "a limit of 0 allows nothing at all",
+                "set a positive number, or remove it for the default",
+            ));
+        }
+    }
+}
+
+/// Origins are shown in messages; what could be a password in one is not.
+fn redacted(origin: &str) -> String {
+    match origin.rsplit_once('@') {
+        Some((_, host)) => format!("...@{host}"),
+        None => origin.to_owned(),
+    }
+}
+
+fn check_origin(origin: &str) -> Result<(), &'static str> {
+    let url = Url::parse(origin).map_err(|_| "is not a URL")?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err("is neither http nor https");
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("holds a user name or password");
+    }
+    if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
+        return Err("has a path, a query or a fragment");
+    }
+    Ok(())
+}
+
+fn check_sync(
+    document: &Document<'_>,
+    settings: &Settings,
+    path: &str,
+    sync: &SyncSpec,
+    problems: &mut Vec<Problem>,
+) {
+    for (side, endpoint) in [("a", &sync.a), ("b", &sync.b)] {
+        if !settings.accounts.contains_key(&endpoint.account)
+            && !settings.unread.contains(&endpoint.account)
+        {
+            problems.push(document.problem(
+                format!("{path}.{side}.account"),
+                format!("there is no account `{}`", endpoint.account),
+                if settings.accounts.is_empty() {
+                    "add it as `[accounts.NAME]`".to_owned()
+                } else {
+                    let names: Vec<_> = settings.accounts.keys().map(String::as_str).collect();
+                    format!("use one of {}, or add it", names.join(", "))
+                },
+            ));
+        }
+    }
+    for (setting, text, least) in [
+        ("interval", &sync.interval, LEAST_INTERVAL),
+        (
+            "full-comparison",
+            &sync.full_comparison,
+            LEAST_FULL_COMPARISON,
+        ),
+    ] {
+        if let Err(why) = duration(text).and_then(|found| at_least(found, least)) {
+            problems.push(document.problem(
+                format!("{path}.{setting}"),
+                why,
+                "write a time such as `30s`, `5m`, `1h 30m` or `24h`",
+            ));
+        }
+    }
+    if sync.a == sync.b {
+        problems.push(document.problem(
+            format!("{path}.b"),
+            "both sides are the same collection of the same account",
+            "name another account or another collection",
+        ));
+    }
+    if let Err(errors) = samspel_engine::check_expressions(sync) {
+        for error in errors.0 {
+            problems.push(document.problem(
+                format!("{path}.{}", error.setting),
+                error.why,
+                "correct the sync's settings; `samspel config schema` describes each",
+            ));
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! From a file's text to settings, with every problem found at once.
+
+use std::collections::BTreeMap;
+
+use samspel_engine::spec::SyncSpec;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::document::Document;
+use super::problem::Problem;
+use super::settings::{AccountSettings, HostSettings};
+
+/// The settings of a file, as far as they could be read.
+#[derive(Debug, Default)]
+pub struct Settings {
+    /// `[host]`
+    pub host: HostSettings,
+    /// `[accounts.*]`
+    pub accounts: BTreeMap<String, AccountSettings>,
+    /// `[syncs.*]`
+    pub syncs: BTreeMap<String, SyncSpec>,
+    /// Names that are there and could not be read, so that references to them are not reported as well.
+    pub unread: Vec<String>,
+}
+
+/// Reads section by section, so that a mistake in one account does not hide one in a sync.
+pub fn read(document: &Document<'_>, problems: &mut Vec<Problem>) -> Settings {
+    let mut settings = Settings::default();
+    for (key, value) in document.root() {
+        match key.get_ref().as_ref() {
+            "host" => match document.read("host", value) {
+                Ok(host) => settings.host = host,
+                Err(problem) => problems.push(problem),
+            },
+            "accounts" => {
+                for (name, path, value) in entries(document, "accounts", value, problems) {
+                    let found = literal_secrets(document, &path, value);
+                    if !found.is_empty() {
+                        problems.extend(found);
+                        settings.unread.push(name);
+                        continue;
+                    }
+                    match document.read(&path, value) {
+                        Ok(account) => {
+                            settings.accounts.insert(name, account);
+                        }
+                        Err(problem) => {
+                            problems.push(problem);
+                            settings.unread.push(name);
+                        }
+                    }
+                }
+            }
+            "syncs" => {
+                for (name, path, value) in entries(document, "syncs", value, problems) {
+                    match document.read(&path, value) {
+                        Ok(sync) => {
+                            settings.syncs.insert(name, sync);
+                        }
+                        Err(problem) => problems.push(problem),
+                    }
+                }
+            }
+            other => problems.push(document.problem(
+                other,
+                format!("there is no section `{other}`"),
+                "the sections are `host`, `accounts` and `syncs`; check the spelling or remove it",
+            )),
+        }
+    }
+    settings
+}
+
+type Entry<'t, 'a> = (String, String, &'t Spanned<DeValue<'a>>);
+
+/// The named tables of a section: name, path and value.
+fn entries<'t, 'a>(
+    document: &Document<'a>,
+    section: &str,
+    value: &'t Spanned<DeValue<'a>>,
+    problems: &mut Vec<Problem>,
+) -> Vec<Entry<'t, 'a>> {
+    let Some(table) = value.get_ref().as_table() else {
+        problems.push(document.problem(
+            section,
+            format!("`{section}` holds named tables"),
+            format!("write `[{section}.NAME]` and the settings below it"),
+        ));
+        return Vec::new();
+    };
+    table
+        .iter()
+        .filter_map(|(key, value)| {
+            let name = key.get_ref().to_string();
+            let path = format!("{section}.{name}");
+            if !is_name(&name) {
+                problems.push(document.problem(
+                    &path,
+                    "this is not a name",
+                    "use up to 63 lower-case letters, digits, `-` and `_`, beginning with a letter or a digit",
+                ));
+                return None;
+            }
+            Some((name, path, value))
+        })
+        .collect()
+}
+
+/// Whether an account or a sync may be called that. Names appear in the store, in logs and on command lines.
+pub fn is_name(name: &str) -> bool {
+    name.len() <= 63
+        && name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
+        && name
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_')
+}
+
+/// Looks for secrets written where a reference belongs, before anything else reads (and may quote) the values.
+fn literal_secrets(
+    document: &Document<'_>,
+    account: &str,
+    value: &Spanned<DeValue<'_>>,
+) -> Vec<Problem> {
+    const REMEDY: &str = "put the secret into an environment variable or a file that only Samspel's user can read, and \
+         refer to it: `{ env = \"NAME_OF_VARIABLE\" }` or `{ file = \"path\" }`; if the secret was ever \
+         shared with this file, replace it at the vendor";
+    let path = format!("{account}.credentials");
+    let Some(credentials) = value
+        .get_ref()
+        .as_table()
+        .and_then(|table| table.get("credentials"))
+    else {
+        return Vec::new();
+    };
+    let Some(credentials) = credentials.get_ref().as_table() else {
+        return vec![document.problem(
+            path,
+            "a secret is never written into the configuration",
+            REMEDY,
+        )];
+    };
+    let mut problems = Vec::new();
+    for (name, credential) in credentials {
+        let path = format!("{path}.{}", name.get_ref());
+        let Some(table) = credential.get_ref().as_table() else {
+            problems.push(document.problem(
+                path,
+                "this looks like the secret itself; a secret is never written into the configuration",
+                REMEDY,
+            ));
+            continue;
+        };
+        for key in table.keys() {
+            if !["scheme", "env", "file"].contains(&key.get_ref().as_ref()) {
+                // Neither key nor value is quoted: both may be what must stay secret.
+                problems.push(document.problem_at(
+                    Some(key.span()),
+                    Some(path.clone()),
+                    "a credential has `env` or `file`, and `scheme` where there are several; a secret is never \
+                     written into the configuration",
+                    REMEDY,
+                ));
+            }
+        }
+        if let Some(name) = text(table, "env")
+            && !is_variable(name)
+        {
+            // The value is not quoted: people paste the secret itself here.
+            problems.push(document.problem(
+                format!("{path}.env"),
+                "this is not the name of an environment variable",
+                REMEDY,
+            ));
+        }
+    }
+    problems
+}
+
+fn text<'t>(table: &'t DeTable<'_>, key: &str) -> Option<&'t str> {
+    table.get(key)?.get_ref().as_str()
+}
+
+/// A portable name of an environment variable (POSIX, with lower case allowed).
+fn is_variable(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}

@@ -1,0 +1,122 @@
+//! The settings, as they stand in the file. Each comment here is the setting's documentation: it becomes the
+//! description in the JSON Schema that editors show.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use samspel_engine::spec::SyncSpec;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Configuration of Samspel: accounts at remote systems, and syncs that keep two of them in step.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[expect(
+    dead_code,
+    reason = "describes the file for the JSON Schema; it is read section by section"
+)]
+pub struct ConfigFile {
+    /// Where this installation keeps what it must remember, and where connectors are.
+    #[serde(default)]
+    pub host: HostSettings,
+    /// Accounts by name. A name is up to 63 lower-case letters, digits, `-` and `_`, and begins with a letter or a
+    /// digit. What is stored about records is kept under it: renaming an account makes a new one.
+    #[serde(default)]
+    pub accounts: BTreeMap<String, AccountSettings>,
+    /// Syncs by name; the same rules hold for the names. Links, merge bases and queues are kept under it: renaming a
+    /// sync makes a new one, which begins with a first run.
+    #[serde(default)]
+    pub syncs: BTreeMap<String, SyncSpec>,
+}
+
+/// Where this installation keeps what it must remember, and where connectors are.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct HostSettings {
+    /// The SQLite database with links, merge bases, queues and history, relative to this file. Back it up: without it
+    /// the next run is a first run.
+    pub store: PathBuf,
+    /// Directory of connectors (`*.wasm`), relative to this file. Where it is not set, `connectors` beside this file is
+    /// searched, then the environment variable `SAMSPEL_CONNECTORS`, then `connectors` beside the program.
+    pub connectors: Option<PathBuf>,
+    /// Directory for compiled connectors, relative to this file. It can be deleted at any time; connectors are then
+    /// compiled again.
+    pub cache: PathBuf,
+    /// How many syncs `samspel serve` runs at the same time. Others wait for their turn.
+    #[schemars(range(min = 1, max = 64))]
+    pub concurrent_syncs: u32,
+}
+
+impl Default for HostSettings {
+    fn default() -> Self {
+        Self {
+            store: "samspel.db".into(),
+            connectors: None,
+            cache: ".samspel/compiled".into(),
+            concurrent_syncs: 4,
+        }
+    }
+}
+
+/// One authenticated system: a connector, its settings and its credentials.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct AccountSettings {
+    /// The connector: its name (see `samspel connector list`), or the path of a `.wasm` file relative to this file.
+    pub connector: String,
+    /// The connector's own settings. `samspel connector inspect` shows which there are.
+    #[serde(default)]
+    pub settings: serde_json::Map<String, serde_json::Value>,
+    /// Credentials by the name that the connector gives them (`samspel connector inspect` shows it). A credential is
+    /// referred to and never written here.
+    #[serde(default)]
+    pub credentials: BTreeMap<String, CredentialSettings>,
+    /// Operator's overrides of end points: requests for the origin on the left (`https://api.hubapi.com`) go to the one
+    /// on the right (`http://127.0.0.1:8801`), with that scheme and to exactly that address. For simulators, tests and
+    /// servers of your own; `samspel account check` shows them.
+    #[serde(default)]
+    pub endpoints: BTreeMap<String, String>,
+    /// Overrides of the sandbox's limits for this account.
+    #[serde(default)]
+    pub limits: LimitSettings,
+}
+
+/// Where a credential is found. Exactly one of `env` and `file` is set.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct CredentialSettings {
+    /// Which of the connector's ways to authenticate is used, by its name. Needed only if there are several.
+    pub scheme: Option<String>,
+    /// Name of the environment variable that holds the secret.
+    #[schemars(regex(pattern = "^[A-Za-z_][A-Za-z0-9_]*$"))]
+    pub env: Option<String>,
+    /// File that holds the secret, relative to this file. White space around the secret is ignored.
+    pub file: Option<PathBuf>,
+}
+
+/// Overrides of the sandbox's limits. What is not set keeps the host's default, which `samspel connector inspect` shows.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct LimitSettings {
+    /// Memory of one connector instance, in MiB.
+    #[schemars(range(min = 1, max = 4096))]
+    pub memory_mib: Option<u32>,
+    /// Computing time of one call, in milliseconds. Waiting for the remote does not count.
+    #[schemars(range(min = 10))]
+    pub cpu_ms: Option<u32>,
+    /// Wall time of one call, in seconds.
+    #[schemars(range(min = 1))]
+    pub call_seconds: Option<u32>,
+    /// Requests of one call.
+    #[schemars(range(min = 1))]
+    pub requests_per_call: Option<u32>,
+    /// Requests of the account in flight at the same time.
+    #[schemars(range(min = 1))]
+    pub requests_in_flight: Option<u32>,
+    /// One response, after decompression, in MiB.
+    #[schemars(range(min = 1))]
+    pub response_mib: Option<u32>,
+    /// Time until a response must be complete, in seconds.
+    #[schemars(range(min = 1))]
+    pub request_seconds: Option<u32>,
+}

@@ -1,0 +1,210 @@
+//! How the program ends: one table of exit codes, and errors that map to it.
+
+use std::fmt;
+use std::io;
+
+use serde_json::{Value, json};
+use thiserror::Error;
+
+use crate::config::ConfigError;
+
+/// What the process's exit code says. The numbers are a contract: scripts depend on them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Everything was done.
+    Ok = 0,
+    /// Something failed that no other code names.
+    Failure = 1,
+    /// The command line is wrong.
+    Usage = 2,
+    /// The configuration is wrong.
+    Config = 3,
+    /// A remote does not accept the account.
+    Account = 4,
+    /// Another process works on the sync.
+    Held = 5,
+    /// The plan must be confirmed first.
+    NotConfirmed = 6,
+    /// The two sides differ.
+    Differences = 7,
+    /// The sync is paused.
+    Paused = 8,
+    /// A connector cannot be loaded or was stopped.
+    Connector = 9,
+    /// A remote is down or asks for patience.
+    Unavailable = 10,
+    /// A signal asked for the end before everything was done.
+    Interrupted = 130,
+}
+
+impl Exit {
+    /// All of them, in order.
+    pub const ALL: [Self; 12] = [
+        Self::Ok,
+        Self::Failure,
+        Self::Usage,
+        Self::Config,
+        Self::Account,
+        Self::Held,
+        Self::NotConfirmed,
+        Self::Differences,
+        Self::Paused,
+        Self::Connector,
+        Self::Unavailable,
+        Self::Interrupted,
+    ];
+
+    /// The word that `--json` uses for it.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Failure => "failure",
+            Self::Usage => "usage",
+            Self::Config => "config",
+            Self::Account => "account",
+            Self::Held => "held",
+            Self::NotConfirmed => "not-confirmed",
+            Self::Differences => "differences",
+            Self::Paused => "paused",
+            Self::Connector => "connector",
+            Self::Unavailable => "unavailable",
+            Self::Interrupted => "interrupted",
+        }
+    }
+
+    /// For the table in `--help` and the documentation.
+    fn meaning(self) -> &'static str {
+        match self {
+            Self::Ok => "everything was done",
+            Self::Failure => "something failed that no other code names",
+            Self::Usage => "the command line is wrong",
+            Self::Config => "the configuration is wrong",
+            Self::Account => "a remote does not accept an account (credential, rights, settings)",
+            Self::Held => "another process works on the sync",
+            Self::NotConfirmed => "the first plan of a sync must be confirmed (--yes)",
+            Self::Differences => "`sync verify` found records that differ",
+            Self::Paused => "the sync is paused",
+            Self::Connector => "a connector cannot be loaded, failed or was stopped by the sandbox",
+            Self::Unavailable => "a remote is down or asks for patience; worth a retry",
+            Self::Interrupted => "a signal ended the command before everything was done",
+        }
+    }
+
+    /// The table of all codes.
+    pub fn table() -> String {
+        let rows: Vec<String> = Self::ALL
+            .iter()
+            .map(|exit| {
+                format!(
+                    "  {:>3}  {:<14} {}",
+                    *exit as u8,
+                    exit.code(),
+                    exit.meaning()
+                )
+            })
+            .collect();
+        format!("Exit codes:\n{}", rows.join("\n"))
+    }
+}
+
+/// Why a command did not do what it was asked.
+#[derive(Debug, Error)]
+pub enum CliError {
+    /// The configuration is wrong.
+    #[error("the configuration has {}\n{}", count(.0.0.len()), .0)]
+    Config(#[from] ConfigError),
+    /// Everything else: what happened, and what to do.
+    #[error("{message}{}", remedy_line(.remedy.as_deref()))]
+    Other {
+        /// The class of the failure.
+        exit: Exit,
+        /// What happened.
+        message: String,
+        /// What to do, where there is advice.
+        remedy: Option<String>,
+    },
+    /// The reader of our output is gone; there is nobody to tell.
+    #[error("nobody reads the output any more")]
+    BrokenPipe,
+    /// The result was printed already; only the code is left to say.
+    #[error("{}", .0.code())]
+    Reported(Exit),
+}
+
+impl CliError {
+    /// An error of a class.
+    pub fn new(exit: Exit, message: impl fmt::Display) -> Self {
+        Self::Other {
+            exit,
+            message: message.to_string(),
+            remedy: None,
+        }
+    }
+
+    /// Adds what to do.
+    #[must_use]
+    pub fn remedy(self, advice: impl Into<String>) -> Self {
+        match self {
+            Self::Other { exit, message, .. } => Self::Other {
+                exit,
+                message,
+                remedy: Some(advice.into()),
+            },
+            other => other,
+        }
+    }
+
+    /// The process's exit code.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Config(_) => Exit::Config,
+            Self::Other { exit, .. } | Self::Reported(exit) => *exit,
+            // As other tools do: `samspel ... | head` is no failure.
+            Self::BrokenPipe => Exit::Ok,
+        }
+    }
+
+    /// For `--json`: `{"error": {"code", "exit", "message", ...}}`.
+    pub fn to_json(&self) -> Value {
+        let exit = self.exit();
+        let mut error = json!({ "code": exit.code(), "exit": exit as u8 });
+        match self {
+            Self::Config(problems) => {
+                error["message"] =
+                    format!("the configuration has {}", count(problems.0.len())).into();
+                error["problems"] = json!(problems.0);
+            }
+            Self::Other {
+                message, remedy, ..
+            } => {
+                error["message"] = message.as_str().into();
+                if let Some(remedy) = remedy {
+                    error["remedy"] = remedy.as_str().into();
+                }
+            }
+            Self::BrokenPipe | Self::Reported(_) => error["message"] = self.to_string().into(),
+        }
+        json!({ "error": error })
+    }
+}
+
+impl From<io::Error> for CliError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::BrokenPipe,
+            _ => Self::new(Exit::Failure, error),
+        }
+    }
+}
+
+fn count(problems: usize) -> String {
+    match problems {
+        1 => "1 problem".to_owned(),
+        n => format!("{n} problems"),
+    }
+}
+
+fn remedy_line(remedy: Option<&str>) -> String {
+    remedy.map_or_else(String::new, |advice| format!("\n  remedy: {advice}"))
+}
