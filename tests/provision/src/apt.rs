@@ -19,7 +19,11 @@ pub fn installed(package: &str) -> bool {
 
 /// Installs those of `packages` that are missing. Fetching is retried and fails as a download; unpacking fails as itself.
 pub fn ensure(packages: &[&str]) -> Result<(), ProvisionError> {
-    let missing: Vec<&str> = packages.iter().copied().filter(|package| !installed(package)).collect();
+    let missing: Vec<&str> = packages
+        .iter()
+        .copied()
+        .filter(|package| !installed(package))
+        .collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -33,15 +37,35 @@ pub fn ensure(packages: &[&str]) -> Result<(), ProvisionError> {
     crate::step(&format!("installing Debian packages: {names}"), || {
         download(&format!("{names} from the Debian archive"), || {
             apt_get().arg("update").run()?;
-            apt_get().args(["install", "--yes", "--no-install-recommends", "--download-only"]).args(&missing).run()
+            apt_get()
+                .args([
+                    "install",
+                    "--yes",
+                    "--no-install-recommends",
+                    "--download-only",
+                ])
+                .args(&missing)
+                .run()
         })?;
-        apt_get().args(["install", "--yes", "--no-install-recommends", "--no-download"]).args(&missing).run()?;
+        apt_get()
+            .args([
+                "install",
+                "--yes",
+                "--no-install-recommends",
+                "--no-download",
+            ])
+            .args(&missing)
+            .run()?;
         Ok(())
     })
 }
 
 fn apt_get() -> Tool {
-    let tool = if is_root() { Tool::new("apt-get") } else { Tool::new("sudo").args(["-n", "apt-get"]) };
+    let tool = if is_root() {
+        Tool::new("apt-get")
+    } else {
+        Tool::new("sudo").args(["-n", "apt-get"])
+    };
     tool.arg("-qq").env("DEBIAN_FRONTEND", "noninteractive")
 }
 

@@ -79,7 +79,12 @@ impl Tool {
     pub fn new(program: impl AsRef<OsStr>) -> Self {
         let program = program.as_ref().to_owned();
         let command = Command::new(&program);
-        Self { program, command, log: None, limit: None }
+        Self {
+            program,
+            command,
+            log: None,
+            limit: None,
+        }
     }
 
     /// Adds one argument.
@@ -170,8 +175,13 @@ impl Tool {
     /// Runs it to success and gives what it wrote to standard output. Standard error is only shown on failure.
     pub fn output(mut self) -> Result<String, CommandError> {
         let mut stderr = tempfile().map_err(|source| self.output_error(source))?;
-        let copy = stderr.try_clone().map_err(|source| self.output_error(source))?;
-        self.command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(copy);
+        let copy = stderr
+            .try_clone()
+            .map_err(|source| self.output_error(source))?;
+        self.command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(copy);
         let mut child = self.spawn()?;
         let pipe = child.stdout.take();
         // The pipe is drained beside the wait: a program that writes more than a pipe holds would never end.
@@ -185,7 +195,11 @@ impl Tool {
             .join()
             .unwrap_or_else(|_| Err(io::Error::other("the reading thread failed")))
             .map_err(|source| self.output_error(source))?;
-        let complaint = if status.success() { String::new() } else { rewind_tail(&mut stderr).unwrap_or_default() };
+        let complaint = if status.success() {
+            String::new()
+        } else {
+            rewind_tail(&mut stderr).unwrap_or_default()
+        };
         self.judge(status, complaint)?;
         Ok(String::from_utf8_lossy(&text).into_owned())
     }
@@ -194,8 +208,13 @@ impl Tool {
     /// The exit status is returned, not judged.
     pub fn lines(mut self, mut each: impl FnMut(&str)) -> Result<ExitStatus, CommandError> {
         let (reader, writer) = io::pipe().map_err(|source| self.output_error(source))?;
-        let copy = writer.try_clone().map_err(|source| self.output_error(source))?;
-        self.command.stdin(Stdio::null()).stdout(writer).stderr(copy);
+        let copy = writer
+            .try_clone()
+            .map_err(|source| self.output_error(source))?;
+        self.command
+            .stdin(Stdio::null())
+            .stdout(writer)
+            .stderr(copy);
         let child = self.spawn()?;
         // The parent's ends of the pipe live in the command; they must go, or reading would never see the end.
         self.command.stdout(Stdio::null()).stderr(Stdio::null());
@@ -208,7 +227,10 @@ impl Tool {
 
     /// Starts it and hands over the running child, for callers that stream its output themselves.
     pub fn spawn_with_stdout(mut self) -> Result<Child, CommandError> {
-        self.command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+        self.command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit());
         self.spawn()
     }
 
@@ -226,7 +248,10 @@ impl Tool {
     fn spawn(&mut self) -> Result<Child, CommandError> {
         self.command
             .spawn()
-            .map_err(|source| CommandError::NotStarted { program: self.program.to_string_lossy().into_owned(), source })
+            .map_err(|source| CommandError::NotStarted {
+                program: self.program.to_string_lossy().into_owned(),
+                source,
+            })
     }
 
     fn wait(&self, mut child: Child) -> Result<ExitStatus, CommandError> {
@@ -240,7 +265,10 @@ impl Tool {
                 // It may end by itself between the time-out and the signal: then there is nothing left to stop.
                 let _ = child.kill();
                 let _ = child.wait();
-                Err(CommandError::TimedOut { line: self.line(), limit: self.limit.unwrap_or_default() })
+                Err(CommandError::TimedOut {
+                    line: self.line(),
+                    limit: self.limit.unwrap_or_default(),
+                })
             }
         }
     }
@@ -249,7 +277,12 @@ impl Tool {
         if status.success() {
             return Ok(());
         }
-        Err(CommandError::Failed { line: self.line(), status, output, log: self.log.clone() })
+        Err(CommandError::Failed {
+            line: self.line(),
+            status,
+            output,
+            log: self.log.clone(),
+        })
     }
 
     fn open_log(&self, log: &Path) -> Result<(File, File, u64), CommandError> {
@@ -267,7 +300,10 @@ impl Tool {
     }
 
     fn output_error(&self, source: io::Error) -> CommandError {
-        CommandError::Output { line: self.line(), source }
+        CommandError::Output {
+            line: self.line(),
+            source,
+        }
     }
 }
 
@@ -300,9 +336,15 @@ mod tests {
 
     #[test]
     fn a_failure_repeats_the_complaint_and_names_the_command() {
-        let error = Tool::new("sh").args(["-c", "echo out; echo broken >&2; exit 3"]).output().unwrap_err();
+        let error = Tool::new("sh")
+            .args(["-c", "echo out; echo broken >&2; exit 3"])
+            .output()
+            .unwrap_err();
         let text = error.to_string();
-        assert!(text.contains("sh -c") && text.contains("exit status: 3") && text.contains("broken"), "{text}");
+        assert!(
+            text.contains("sh -c") && text.contains("exit status: 3") && text.contains("broken"),
+            "{text}"
+        );
     }
 
     #[test]
@@ -313,22 +355,34 @@ mod tests {
 
     #[test]
     fn a_program_that_hangs_is_stopped() {
-        let error = Tool::new("sleep").arg("60").limit(Duration::from_millis(50)).run().unwrap_err();
+        let error = Tool::new("sleep")
+            .arg("60")
+            .limit(Duration::from_millis(50))
+            .run()
+            .unwrap_err();
         assert!(matches!(error, CommandError::TimedOut { .. }), "{error}");
     }
 
     #[test]
     fn output_larger_than_a_pipe_is_read_whole() {
-        let text = Tool::new("sh").args(["-c", "head -c 300000 /dev/zero | tr '\\0' x"]).output().unwrap();
+        let text = Tool::new("sh")
+            .args(["-c", "head -c 300000 /dev/zero | tr '\\0' x"])
+            .output()
+            .unwrap();
         assert_eq!(text.len(), 300_000);
     }
 
     #[test]
     fn lines_of_both_streams_arrive_and_the_status_is_given() {
         let mut seen = Vec::new();
-        let status =
-            Tool::new("sh").args(["-c", "echo a; echo b >&2; exit 4"]).lines(|line| seen.push(line.to_owned())).unwrap();
-        assert_eq!((seen, status.code()), (vec!["a".to_owned(), "b".to_owned()], Some(4)));
+        let status = Tool::new("sh")
+            .args(["-c", "echo a; echo b >&2; exit 4"])
+            .lines(|line| seen.push(line.to_owned()))
+            .unwrap();
+        assert_eq!(
+            (seen, status.code()),
+            (vec!["a".to_owned(), "b".to_owned()], Some(4))
+        );
     }
 
     #[test]
@@ -336,8 +390,16 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let log = directory.path().join("sub/run.log");
         Tool::new("echo").arg("first").log_to(&log).run().unwrap();
-        let error = Tool::new("sh").args(["-c", "echo second; exit 1"]).log_to(&log).run().unwrap_err().to_string();
+        let error = Tool::new("sh")
+            .args(["-c", "echo second; exit 1"])
+            .log_to(&log)
+            .run()
+            .unwrap_err()
+            .to_string();
         assert!(fs::read_to_string(&log).unwrap().contains("first"));
-        assert!(error.contains("second") && !error.contains("first"), "{error}");
+        assert!(
+            error.contains("second") && !error.contains("first"),
+            "{error}"
+        );
     }
 }

@@ -26,7 +26,10 @@ pub struct DownloadError {
 /// installed from the fetched files must fail as itself.
 ///
 /// A program that cannot be started at all is not tried again.
-pub fn download<T>(what: &str, attempt: impl FnMut() -> Result<T, CommandError>) -> Result<T, DownloadError> {
+pub fn download<T>(
+    what: &str,
+    attempt: impl FnMut() -> Result<T, CommandError>,
+) -> Result<T, DownloadError> {
     with_waits(what, &WAITS, attempt)
 }
 
@@ -46,10 +49,19 @@ fn with_waits<T>(
         let hopeless = matches!(last, CommandError::NotStarted { .. });
         match waits.next() {
             Some(wait) if !hopeless => {
-                note(&format!("downloading {what} failed, trying again in {} s: {last}", wait.as_secs()));
+                note(&format!(
+                    "downloading {what} failed, trying again in {} s: {last}",
+                    wait.as_secs()
+                ));
                 thread::sleep(*wait);
             }
-            _ => return Err(DownloadError { what: what.to_owned(), attempts, last }),
+            _ => {
+                return Err(DownloadError {
+                    what: what.to_owned(),
+                    attempts,
+                    last,
+                });
+            }
         }
     }
 }
@@ -67,16 +79,24 @@ mod tests {
         let mut attempts = 0;
         let value = with_waits("x", &NO_WAIT, || {
             attempts += 1;
-            if attempts < 3 { Tool::new("false").run().map(|()| 0) } else { Ok(7) }
+            if attempts < 3 {
+                Tool::new("false").run().map(|()| 0)
+            } else {
+                Ok(7)
+            }
         });
         assert_eq!((value.unwrap(), attempts), (7, 3));
     }
 
     #[test]
     fn a_download_that_never_works_says_whose_fault_it_is() {
-        let error = with_waits("ghost 1.2 from npm", &NO_WAIT, || Tool::new("false").run()).unwrap_err().to_string();
+        let error = with_waits("ghost 1.2 from npm", &NO_WAIT, || Tool::new("false").run())
+            .unwrap_err()
+            .to_string();
         assert!(
-            error.starts_with("could not download ghost 1.2 from npm (3 attempts): not a failure of Samspel"),
+            error.starts_with(
+                "could not download ghost 1.2 from npm (3 attempts): not a failure of Samspel"
+            ),
             "{error}"
         );
     }

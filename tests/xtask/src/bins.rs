@@ -29,7 +29,10 @@ pub fn build(workspace: &Workspace, programs: &[&str]) -> Result<Vec<PathBuf>, X
                     .filter(|artifact| artifact.target.name == *program)
                     .find_map(|artifact| artifact.executable.clone())
                     .map(PathBuf::from)
-                    .ok_or_else(|| XtaskError::NoArtifact { package: (*program).to_owned(), expected: "program" })
+                    .ok_or_else(|| XtaskError::NoArtifact {
+                        package: (*program).to_owned(),
+                        expected: "program",
+                    })
             })
             .collect()
     })

@@ -21,7 +21,10 @@ pub struct Args {
 pub fn run(workspace: &Workspace, args: &Args) -> Result<(), XtaskError> {
     if !args.host_only {
         connectors::build(workspace)?;
-        note(&format!("connectors are in {}", workspace.components().display()));
+        note(&format!(
+            "connectors are in {}",
+            workspace.components().display()
+        ));
     }
     if !args.connectors_only {
         for program in bins::build(workspace, &bins::HOST)? {

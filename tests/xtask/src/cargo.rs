@@ -17,7 +17,12 @@ pub fn cargo() -> Tool {
 
 /// Downloads what a workspace's lock file names. A no-op where everything is in cargo's cache already.
 pub fn fetch(manifest: &Path) -> Result<(), XtaskError> {
-    download("crates from crates.io", || cargo().args(["fetch", "--quiet", "--manifest-path"]).arg(manifest).run())?;
+    download("crates from crates.io", || {
+        cargo()
+            .args(["fetch", "--quiet", "--manifest-path"])
+            .arg(manifest)
+            .run()
+    })?;
     Ok(())
 }
 
@@ -25,7 +30,10 @@ pub fn fetch(manifest: &Path) -> Result<(), XtaskError> {
 pub fn build(tool: Tool) -> Result<Vec<Artifact>, XtaskError> {
     let tool = tool.arg("--message-format=json-render-diagnostics");
     let line = tool.line();
-    let unreadable = |source| CommandError::Output { line: line.clone(), source };
+    let unreadable = |source| CommandError::Output {
+        line: line.clone(),
+        source,
+    };
     let mut child = tool.spawn_with_stdout()?;
     let mut artifacts = Vec::new();
     if let Some(stdout) = child.stdout.take() {
@@ -41,6 +49,12 @@ pub fn build(tool: Tool) -> Result<Vec<Artifact>, XtaskError> {
     if status.success() {
         Ok(artifacts)
     } else {
-        Err(CommandError::Failed { line, status, output: String::new(), log: None }.into())
+        Err(CommandError::Failed {
+            line,
+            status,
+            output: String::new(),
+            log: None,
+        }
+        .into())
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use cargo_metadata::{Artifact, CrateType, Package};
@@ -20,13 +21,23 @@ pub fn build(workspace: &Workspace) -> Result<(), XtaskError> {
     let manifest = workspace.plugins_manifest();
     let connectors = connector_packages(&manifest)?;
     let toolchain = GuestToolchain::provide(workspace)?;
-    let title = format!("building {} connectors with {}", connectors.len(), toolchain.describe());
+    let names: Vec<&str> = connectors
+        .iter()
+        .map(|connector| connector.name.as_str())
+        .collect();
+    let title = format!("building connectors ({})", names.join(", "));
     step(&title, || {
+        note(&format!("with {}", toolchain.describe()));
         cargo::fetch(&manifest)?;
         // The connectors' workspace has a target directory of its own, whatever the host's is set to: cargo's lock
         // on a shared one would make every host build wait.
         let target = manifest.with_file_name("target");
-        let mut tool = toolchain.cargo_build()?.arg("--manifest-path").arg(&manifest).arg("--target-dir").arg(target);
+        let mut tool = toolchain
+            .cargo_build()?
+            .arg("--manifest-path")
+            .arg(&manifest)
+            .arg("--target-dir")
+            .arg(target);
         for connector in &connectors {
             tool = tool.args(["--package", connector.name.as_str()]);
         }
@@ -41,24 +52,44 @@ pub fn build(workspace: &Workspace) -> Result<(), XtaskError> {
 /// The packages that become components. Libraries among the members, such as the SDK, do not.
 fn connector_packages(manifest: &Path) -> Result<Vec<Package>, XtaskError> {
     let mut packages = describe(manifest)?.packages;
-    packages.retain(|package| package.targets.iter().any(|target| target.crate_types.contains(&CrateType::CDyLib)));
+    packages.retain(|package| {
+        package
+            .targets
+            .iter()
+            .any(|target| target.crate_types.contains(&CrateType::CDyLib))
+    });
     Ok(packages)
 }
 
-fn collect(workspace: &Workspace, connector: &Package, artifacts: &[Artifact]) -> Result<(), XtaskError> {
+fn collect(
+    workspace: &Workspace,
+    connector: &Package,
+    artifacts: &[Artifact],
+) -> Result<(), XtaskError> {
     let component = artifacts
         .iter()
         .filter(|artifact| artifact.package_id == connector.id)
         .flat_map(|artifact| &artifact.filenames)
         .find(|file| file.extension() == Some("wasm"))
-        .ok_or_else(|| XtaskError::NoArtifact { package: connector.name.to_string(), expected: "component" })?;
+        .ok_or_else(|| XtaskError::NoArtifact {
+            package: connector.name.to_string(),
+            expected: "component",
+        })?;
     let bytes = fs::read(component).map_err(ProvisionError::file("read", component))?;
     if !bytes.starts_with(&COMPONENT_PREAMBLE) {
-        return Err(XtaskError::NotAComponent { path: component.into() });
+        return Err(XtaskError::NotAComponent {
+            path: component.into(),
+        });
     }
-    let destination = workspace.components().join(format!("{}.wasm", connector.name));
+    let destination = workspace
+        .components()
+        .join(format!("{}.wasm", connector.name));
     if place(&bytes, &destination)? {
-        note(&format!("{} ({} KB)", destination.display(), bytes.len() / 1024));
+        note(&format!(
+            "{} ({} KB)",
+            destination.display(),
+            bytes.len() / 1024
+        ));
     }
     Ok(())
 }
@@ -71,7 +102,9 @@ fn place(bytes: &[u8], destination: &Path) -> Result<bool, XtaskError> {
     let directory = destination.parent().unwrap_or(Path::new("."));
     let write = || {
         fs::create_dir_all(directory)?;
-        let mut file = tempfile::NamedTempFile::new_in(directory)?;
+        let mut file = tempfile::Builder::new()
+            .permissions(fs::Permissions::from_mode(0o644))
+            .tempfile_in(directory)?;
         file.write_all(bytes)?;
         file.persist(destination)?;
         Ok(())
@@ -105,12 +138,24 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
         };
-        write("Cargo.toml", "[workspace]\nresolver = \"3\"\nmembers = [\"sdk\", \"one\"]\n");
+        write(
+            "Cargo.toml",
+            "[workspace]\nresolver = \"3\"\nmembers = [\"sdk\", \"one\"]\n",
+        );
         write("sdk/Cargo.toml", "[package]\nname = \"sdk\"\n");
         write("sdk/src/lib.rs", "");
-        write("one/Cargo.toml", "[package]\nname = \"one\"\n[lib]\ncrate-type = [\"cdylib\", \"rlib\"]\n");
+        write(
+            "one/Cargo.toml",
+            "[package]\nname = \"one\"\n[lib]\ncrate-type = [\"cdylib\", \"rlib\"]\n",
+        );
         write("one/src/lib.rs", "");
         let packages = connector_packages(&directory.path().join("Cargo.toml")).unwrap();
-        assert_eq!(packages.iter().map(|package| package.name.as_str()).collect::<Vec<_>>(), ["one"]);
+        assert_eq!(
+            packages
+                .iter()
+                .map(|package| package.name.as_str())
+                .collect::<Vec<_>>(),
+            ["one"]
+        );
     }
 }

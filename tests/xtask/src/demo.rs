@@ -24,5 +24,10 @@ pub fn run(workspace: &Workspace, args: &[OsString]) -> Result<ExitCode, XtaskEr
 
 /// Another program's exit code as our own; 1 where a signal ended it.
 pub fn exit_code(status: std::process::ExitStatus) -> ExitCode {
-    ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
+    ExitCode::from(
+        status
+            .code()
+            .and_then(|code| u8::try_from(code).ok())
+            .unwrap_or(1),
+    )
 }

@@ -50,7 +50,9 @@ impl GuestToolchain {
             Ok(()) => return Ok(Self::Own),
             Err(why) => why,
         };
-        note(&format!("the target could not be added with rustup: {tried}"));
+        note(&format!(
+            "the target could not be added with rustup: {tried}"
+        ));
         match debian::availability() {
             Ok(()) => debian::install(workspace).map(|sysroot| Self::Debian { sysroot }),
             Err(why) => {
@@ -68,16 +70,20 @@ impl GuestToolchain {
             Self::Debian { sysroot } => debian::cargo(sysroot),
         };
         let tool = tool.arg("build").args(["--release", "--target", TARGET]);
-        Ok(tool
-            .env("PATH", linker::path_with_linker()?)
-            .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker::PROGRAM))
+        Ok(tool.env("PATH", linker::path_with_linker()?).env(
+            "CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER",
+            linker::PROGRAM,
+        ))
     }
 
     /// What to tell the user about it.
     pub fn describe(&self) -> String {
         match self {
             Self::Own => format!("Rust's own {TARGET} target"),
-            Self::Debian { sysroot } => format!("Debian's compiler, standard library in {}", sysroot.display()),
+            Self::Debian { sysroot } => format!(
+                "Debian's compiler, standard library in {}",
+                sysroot.display()
+            ),
         }
     }
 }
@@ -92,7 +98,9 @@ fn own_target_exists() -> bool {
 /// Whether a library directory really holds a standard library: rustc names the directory whether it exists or not.
 fn holds_std(directory: &Path) -> bool {
     directory.read_dir().is_ok_and(|mut files| {
-        files.any(|file| file.is_ok_and(|file| file.file_name().to_string_lossy().starts_with("libstd-")))
+        files.any(|file| {
+            file.is_ok_and(|file| file.file_name().to_string_lossy().starts_with("libstd-"))
+        })
     })
 }
 
@@ -100,7 +108,12 @@ fn add_with_rustup() -> Result<(), String> {
     if find_executable("rustup").is_none() {
         return Err("rustup is not installed".to_owned());
     }
-    let add = || Tool::new("rustup").args(["target", "add", TARGET]).limit(RUSTUP_LIMIT).run();
+    let add = || {
+        Tool::new("rustup")
+            .args(["target", "add", TARGET])
+            .limit(RUSTUP_LIMIT)
+            .run()
+    };
     step("adding the WebAssembly target with rustup", add).map_err(|error| error.to_string())?;
     if own_target_exists() {
         Ok(())

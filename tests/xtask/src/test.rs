@@ -42,26 +42,47 @@ pub fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode, XtaskError> {
     connectors::build(workspace)?;
     // Tests start these programs.
     bins::build(workspace, &bins::HOST)?;
-    let outcomes = groups(workspace, args).into_iter().map(execute).collect::<Result<Vec<_>, _>>()?;
+    let outcomes = groups(workspace, args)
+        .into_iter()
+        .map(execute)
+        .collect::<Result<Vec<_>, _>>()?;
     Ok(summary(&outcomes))
 }
 
 fn groups(workspace: &Workspace, args: &Args) -> Vec<Group> {
-    let colour = if stderr().is_terminal() { "always" } else { "never" };
+    let colour = if stderr().is_terminal() {
+        "always"
+    } else {
+        "never"
+    };
     let host = workspace.root().join("Cargo.toml");
-    let in_host = |tool: Tool| tool.arg("--manifest-path").arg(&host).env("CARGO_TERM_COLOR", colour);
+    let in_host = |tool: Tool| {
+        tool.arg("--manifest-path")
+            .arg(&host)
+            .env("CARGO_TERM_COLOR", colour)
+    };
     let environment = |tool: Tool| tool.env("SAMSPEL_CONNECTORS", workspace.components());
     let runner = if has_nextest() {
         cargo().args(["nextest", "run", "--no-fail-fast", "--no-tests=pass"])
     } else {
-        note("cargo-nextest is not installed, tests run with `cargo test` (`cargo install --locked cargo-nextest`)");
+        note(
+            "cargo-nextest is not installed, tests run with `cargo test` (`cargo install --locked cargo-nextest`)",
+        );
         cargo().args(["test", "--no-fail-fast", "--all-targets"])
     };
     vec![
-        Group { name: "host", tool: environment(in_host(runner.arg("--workspace"))).args(&args.runner_args) },
+        Group {
+            name: "host",
+            tool: environment(in_host(runner.arg("--workspace"))).args(&args.runner_args),
+        },
         Group {
             name: "documentation examples",
-            tool: environment(in_host(cargo().args(["test", "--doc", "--workspace", "--no-fail-fast"]))),
+            tool: environment(in_host(cargo().args([
+                "test",
+                "--doc",
+                "--workspace",
+                "--no-fail-fast",
+            ]))),
         },
         Group {
             name: "connectors, compiled natively",
@@ -88,15 +109,30 @@ fn execute(group: Group) -> Result<Outcome, XtaskError> {
             counts.observe(line);
         })?;
         let seconds = started.elapsed().as_secs_f64();
-        Ok(Outcome { name: group.name, passed: status.success(), counts, seconds })
+        Ok(Outcome {
+            name: group.name,
+            passed: status.success(),
+            counts,
+            seconds,
+        })
     })
 }
 
 fn summary(outcomes: &[Outcome]) -> ExitCode {
-    let width = outcomes.iter().map(|outcome| outcome.name.len()).max().unwrap_or_default();
+    let width = outcomes
+        .iter()
+        .map(|outcome| outcome.name.len())
+        .max()
+        .unwrap_or_default();
     eprintln!();
     let mut total = Counts::default();
-    for Outcome { name, passed, counts, seconds } in outcomes {
+    for Outcome {
+        name,
+        passed,
+        counts,
+        seconds,
+    } in outcomes
+    {
         let verdict = if *passed { "ok" } else { "FAILED" };
         eprintln!("{name:width$}  {verdict:6}  {counts}  {seconds:.1} s");
         total += *counts;
@@ -104,5 +140,9 @@ fn summary(outcomes: &[Outcome]) -> ExitCode {
     let passed = outcomes.iter().all(|outcome| outcome.passed);
     let verdict = if passed { "ok" } else { "FAILED" };
     eprintln!("{:width$}  {verdict:6}  {total}", "all");
-    if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if passed {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }

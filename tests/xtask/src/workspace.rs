@@ -18,7 +18,10 @@ impl Workspace {
     pub fn locate() -> Result<Self, XtaskError> {
         let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
         let metadata = describe(&manifest)?;
-        Ok(Self { root: metadata.workspace_root.into(), target: metadata.target_directory.into() })
+        Ok(Self {
+            root: metadata.workspace_root.into(),
+            target: metadata.target_directory.into(),
+        })
     }
 
     /// The top of the checkout.
@@ -53,5 +56,8 @@ pub fn describe(manifest: &Path) -> Result<Metadata, XtaskError> {
         .manifest_path(manifest)
         .no_deps()
         .exec()
-        .map_err(|source| XtaskError::Metadata { manifest: manifest.to_owned(), source: Box::new(source) })
+        .map_err(|source| XtaskError::Metadata {
+            manifest: manifest.to_owned(),
+            source: Box::new(source),
+        })
 }

@@ -39,7 +39,9 @@ pub fn availability() -> Result<(), &'static str> {
 pub fn install(workspace: &Workspace) -> Result<PathBuf, XtaskError> {
     apt::ensure(&PACKAGES)?;
     let sysroot = sysroot_directory(workspace)?;
-    step("compiling the WebAssembly standard library (once)", || compile_std(workspace, &sysroot))?;
+    step("compiling the WebAssembly standard library (once)", || {
+        compile_std(workspace, &sysroot)
+    })?;
     Ok(sysroot)
 }
 
@@ -60,7 +62,15 @@ fn compile_std(workspace: &Workspace, sysroot: &Path) -> Result<(), XtaskError> 
     write_empty_crate(&project)?;
     let target = project.join("target");
     Tool::new(CARGO)
-        .args(["build", "--quiet", "--release", "--target", TARGET, "-Z", "build-std=std,panic_abort"])
+        .args([
+            "build",
+            "--quiet",
+            "--release",
+            "--target",
+            TARGET,
+            "-Z",
+            "build-std=std,panic_abort",
+        ])
         .directory(&project)
         .env("RUSTC", RUSTC)
         .env_remove("CARGO")
@@ -73,7 +83,7 @@ fn compile_std(workspace: &Workspace, sysroot: &Path) -> Result<(), XtaskError> 
         .env("RUSTFLAGS", "-Cembed-bitcode=yes")
         .run()?;
     let compiled = target.join(TARGET).join("release").join("deps");
-    let staged = sysroot.with_extension("incomplete");
+    let staged = workspace.guest_toolchain().join("incomplete");
     remove_directory(&staged)?;
     let library = library_directory(&staged);
     fs::create_dir_all(&library).map_err(ProvisionError::file("create", &library))?;
@@ -83,7 +93,8 @@ fn compile_std(workspace: &Workspace, sysroot: &Path) -> Result<(), XtaskError> 
         let file = file.map_err(ProvisionError::file("read", &compiled))?;
         let name = file.file_name().to_string_lossy().into_owned();
         if name.ends_with(".rlib") && !name.starts_with(&own) {
-            fs::copy(file.path(), library.join(&name)).map_err(ProvisionError::file("copy", file.path()))?;
+            fs::copy(file.path(), library.join(&name))
+                .map_err(ProvisionError::file("copy", file.path()))?;
             copied += 1;
         }
     }
@@ -101,8 +112,12 @@ fn write_empty_crate(project: &Path) -> Result<(), XtaskError> {
         "[package]\nname = \"{CRATE}\"\nversion = \"0.0.0\"\nedition = \"2021\"\n\n[lib]\npath = \"lib.rs\"\n\n[workspace]\n"
     );
     fs::create_dir_all(project).map_err(ProvisionError::file("create", project))?;
-    for (name, text) in [("Cargo.toml", manifest.as_str()), ("lib.rs", "#![no_std]\n")] {
-        fs::write(project.join(name), text).map_err(ProvisionError::file("write", project.join(name)))?;
+    for (name, text) in [
+        ("Cargo.toml", manifest.as_str()),
+        ("lib.rs", "#![no_std]\n"),
+    ] {
+        fs::write(project.join(name), text)
+            .map_err(ProvisionError::file("write", project.join(name)))?;
     }
     Ok(())
 }
@@ -117,10 +132,14 @@ fn remove_directory(directory: &Path) -> Result<(), XtaskError> {
 
 /// One directory per compiler: libraries of one version are of no use to another.
 fn sysroot_directory(workspace: &Workspace) -> Result<PathBuf, XtaskError> {
+    // "rustc 1.96.0 (ac68faa20 2026-05-25)"
     let version = Tool::new(RUSTC).arg("--version").output()?;
-    let name: String =
-        version.trim().chars().map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '-' }).collect();
-    Ok(workspace.guest_toolchain().join(name))
+    let words: Vec<&str> = version
+        .split(|letter: char| !(letter.is_ascii_alphanumeric() || letter == '.'))
+        .filter(|word| !word.is_empty())
+        .take(3)
+        .collect();
+    Ok(workspace.guest_toolchain().join(words.join("-")))
 }
 
 fn library_directory(sysroot: &Path) -> PathBuf {
@@ -134,7 +153,11 @@ fn flags_with_sysroot(sysroot: &Path) -> String {
     let encoded = env::var("CARGO_ENCODED_RUSTFLAGS").ok();
     let plain = env::var("RUSTFLAGS").ok();
     let mut flags: Vec<String> = match (encoded, plain) {
-        (Some(encoded), _) => encoded.split(SEPARATOR).filter(|flag| !flag.is_empty()).map(str::to_owned).collect(),
+        (Some(encoded), _) => encoded
+            .split(SEPARATOR)
+            .filter(|flag| !flag.is_empty())
+            .map(str::to_owned)
+            .collect(),
         (None, Some(plain)) => plain.split_whitespace().map(str::to_owned).collect(),
         (None, None) => Vec::new(),
     };

@@ -27,13 +27,22 @@ pub fn path_with_linker() -> Result<OsString, XtaskError> {
 /// Where a rustup toolchain keeps the programs that are not meant to be called by name.
 fn toolchain_binaries() -> Result<PathBuf, XtaskError> {
     let sysroot = Tool::new("rustc").args(["--print", "sysroot"]).output()?;
-    let host = Tool::new("rustc").args(["--print", "host-tuple"]).output()?;
-    Ok(Path::new(sysroot.trim()).join("lib").join("rustlib").join(host.trim()).join("bin"))
+    let host = Tool::new("rustc")
+        .args(["--print", "host-tuple"])
+        .output()?;
+    Ok(Path::new(sysroot.trim())
+        .join("lib")
+        .join("rustlib")
+        .join(host.trim())
+        .join("bin"))
 }
 
 fn in_front(directories: &[&Path], path: OsString) -> OsString {
     let rest = env::split_paths(&path).collect::<Vec<_>>();
-    let all = directories.iter().map(|directory| directory.to_path_buf()).chain(rest);
+    let all = directories
+        .iter()
+        .map(|directory| directory.to_path_buf())
+        .chain(rest);
     // Joining fails only for a directory with a colon in its name, which `PATH` cannot express at all.
     env::join_paths(all).unwrap_or(path)
 }
@@ -44,7 +53,10 @@ mod tests {
 
     #[test]
     fn directories_go_in_front_in_order() {
-        let path = in_front(&[Path::new("/a"), Path::new("/b")], OsString::from("/usr/bin:/bin"));
+        let path = in_front(
+            &[Path::new("/a"), Path::new("/b")],
+            OsString::from("/usr/bin:/bin"),
+        );
         assert_eq!(path, "/a:/b:/usr/bin:/bin");
     }
 
