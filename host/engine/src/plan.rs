@@ -353,7 +353,7 @@ pub enum Skip {
 #[derive(Debug, Clone, PartialEq)]
 pub enum CreatePlan {
     /// Create it.
-    Create(SideWrite),
+    Create(Box<SideWrite>),
     /// Do not.
     Skip(Skip),
     /// A value cannot be mapped; why.
@@ -446,7 +446,7 @@ pub fn plan_create(
         carried.map(|carried| carried.state.clone());
     write.deliverability = carried.cloned();
     write.base.deliverability = Some(base);
-    CreatePlan::Create(write)
+    CreatePlan::Create(Box::new(write))
 }
 
 /// Whether the two records say the same, in everything that the sync keeps in step: the names of what differs.

@@ -323,6 +323,20 @@ pub fn check_expressions(spec: &SyncSpec) -> Result<(), PolicyErrors> {
         region(field, index, &mut errors);
     }
     duplicates(spec, &mut errors);
+    for (setting, text) in [
+        ("interval", &spec.interval),
+        ("full-comparison", &spec.full_comparison),
+    ] {
+        if !text
+            .parse::<jiff::SignedDuration>()
+            .is_ok_and(|duration| duration.is_positive())
+        {
+            errors.add(
+                setting,
+                format!("`{text}` is not a duration such as `30s`, `5m` or `24h`"),
+            );
+        }
+    }
     if !spec
         .fields
         .iter()

@@ -1,1 +1,175 @@
-//! Placeholder.
+//! One run of a sync: observe -> plan -> write -> settle, and its recovery after a crash.
+//!
+//! Everything outside is behind a port of `samspel-model`: the two remote systems, the store, the clock, identifiers.
+//! So the same code runs in production and under a simulation. A reader starts at [`Sync`]; [`run`] holds the event
+//! loop, in which [`reader`], [`planner`] and [`writer`] overlap; [`recovery`] finds out what became of writes whose
+//! outcome is unknown.
+
+mod context;
+mod error;
+mod planner;
+mod progress;
+mod reader;
+mod recovery;
+mod report;
+mod retry;
+mod run;
+pub mod system;
+mod verify;
+mod writer;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use samspel_engine::SyncSpec;
+use samspel_model::store::Endpoint;
+use samspel_model::{Clock, Connector, Ids, Store};
+use tokio_util::sync::CancellationToken;
+
+pub use error::SyncError;
+pub use progress::{Phase, Progress, Silent, Snapshot};
+pub use report::{PlanReport, PlanSample, RunReport, Sides, VerifyReport, VerifySample};
+pub use run::{Confirm, Confirmation, RunOptions};
+
+/// One side of a sync: a collection of an account, and the connector that reaches it.
+#[derive(Clone)]
+pub struct Party {
+    /// Where its records are kept in the store.
+    pub endpoint: Endpoint,
+    /// The connector, bound to the account.
+    pub connector: Arc<dyn Connector>,
+    /// The layout of the cursors that the connector writes.
+    pub cursor_version: u32,
+    /// The layouts that it reads besides.
+    pub cursor_versions_read: Vec<u32>,
+}
+
+/// Everything a sync is made of.
+#[derive(Clone)]
+pub struct SyncParts {
+    /// Its name: the key of its state in the store.
+    pub name: String,
+    /// What the operator wrote.
+    pub spec: SyncSpec,
+    /// A and B.
+    pub parties: [Party; 2],
+    /// What survives.
+    pub store: Arc<dyn Store>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Identifiers.
+    pub ids: Arc<dyn Ids>,
+    /// Who holds the lease: program, host and process, for people.
+    pub owner: String,
+    /// How long a lease lasts unless it is renewed; it is renewed three times as often.
+    pub lease_ttl: Duration,
+}
+
+/// A sync that can be run.
+#[derive(Clone)]
+pub struct Sync {
+    parts: Arc<SyncParts>,
+}
+
+impl Sync {
+    /// A sync of these parts. Nothing is read or checked yet.
+    pub fn new(parts: SyncParts) -> Self {
+        Self {
+            parts: Arc::new(parts),
+        }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.parts.name
+    }
+
+    /// Reads what changed, decides, writes, and settles, until nothing is left to do.
+    ///
+    /// `stop` ends it early and gracefully: nothing new is read or planned, and writes under way are settled.
+    ///
+    /// # Errors
+    /// See [`SyncError`]. What was settled until then stays settled.
+    pub async fn run(
+        &self,
+        options: RunOptions,
+        progress: &dyn Progress,
+        stop: CancellationToken,
+    ) -> Result<RunReport, SyncError> {
+        run::run(&self.parts, options, progress, stop).await
+    }
+
+    /// Reads what changed and decides, and writes nothing.
+    ///
+    /// # Errors
+    /// See [`SyncError`].
+    pub async fn plan(
+        &self,
+        progress: &dyn Progress,
+        stop: CancellationToken,
+    ) -> Result<PlanReport, SyncError> {
+        run::plan(&self.parts, progress, stop).await
+    }
+
+    /// Reads both sides completely and compares every linked pair; writes nothing.
+    ///
+    /// # Errors
+    /// See [`SyncError`].
+    pub async fn verify(
+        &self,
+        progress: &dyn Progress,
+        stop: CancellationToken,
+    ) -> Result<VerifyReport, SyncError> {
+        verify::verify(&self.parts, progress, stop).await
+    }
+
+    /// Forgets links, bases, cursors and queues of the sync, under its lease. Remote records are not touched; the
+    /// next run is a first run.
+    ///
+    /// # Errors
+    /// [`SyncError::Store`], also if another process holds the lease.
+    pub async fn reset(&self) -> Result<(), SyncError> {
+        let parts = &self.parts;
+        let lease = parts
+            .store
+            .acquire_lease(
+                &parts.name,
+                &parts.owner,
+                parts.clock.now(),
+                parts.lease_ttl,
+            )
+            .await?;
+        let done = parts.store.reset(&lease).await;
+        parts.store.release_lease(&lease).await?;
+        Ok(done?)
+    }
+
+    /// Pauses the sync with a reason, or lets it run again. A run under way is not interrupted.
+    ///
+    /// # Errors
+    /// [`SyncError::Store`], also if another process holds the lease.
+    pub async fn set_paused(&self, reason: Option<String>) -> Result<(), SyncError> {
+        let parts = &self.parts;
+        let lease = parts
+            .store
+            .acquire_lease(
+                &parts.name,
+                &parts.owner,
+                parts.clock.now(),
+                parts.lease_ttl,
+            )
+            .await?;
+        let done = async {
+            let mut state = parts.store.state(&parts.name).await?;
+            state.paused = reason;
+            parts
+                .store
+                .commit(&lease, vec![samspel_model::store::Change::PutState(state)])
+                .await
+        }
+        .await;
+        parts.store.release_lease(&lease).await?;
+        done?;
+        Ok(())
+    }
+}

@@ -1,0 +1,423 @@
+//! Reading one side: what changed since the cursor, or everything, page by page.
+//!
+//! A page is stored together with the position behind it, so that nothing at or below a stored position is unstored.
+
+use std::sync::Arc;
+
+use jiff::SignedDuration;
+use samspel_model::store::{Change, Cursor, Sequence, SnapshotProgress, Source};
+use samspel_model::{
+    Absence, DeleteVisibility, Failure, Fetched, Page, ReadMode, ReadRequest, RecordId, Side,
+    Tombstone,
+};
+
+use crate::context::Context;
+use crate::error::SyncError;
+use crate::retry::retry;
+
+/// How a side is read in this run, and how far.
+#[derive(Debug, Clone)]
+pub struct Reader {
+    side: Side,
+    cursor: Cursor,
+    stage: Stage,
+    /// Take a complete listing after the incremental changes.
+    then_list_ids: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Stage {
+    Incremental,
+    /// Every record, with its fields.
+    Full,
+    /// Every id: a remote that reports everything but deletes.
+    Ids,
+    /// Records that the listing did not show are asked for by their ids.
+    Missing {
+        after: Option<RecordId>,
+    },
+    Done,
+}
+
+/// A page that was read and is not stored yet.
+pub struct ReadPage {
+    page: Page,
+    sent: Sequence,
+}
+
+/// What storing a page did.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Stored {
+    /// Records in the page.
+    pub read: u64,
+    /// Records that said something new.
+    pub changed: u64,
+}
+
+impl Reader {
+    /// Decides how a side is read. `full`: everything, whatever the cursor says.
+    pub async fn open(context: &Context, side: Side, full: bool) -> Result<Self, SyncError> {
+        let party = context.party(side);
+        let capabilities = &context.collection(side).capabilities;
+        let stored = context.store().cursor(context.name(), side).await?;
+        let readable = |version: u32| {
+            version == party.cursor_version || party.cursor_versions_read.contains(&version)
+        };
+        let mut cursor = stored
+            .filter(|cursor| readable(cursor.version))
+            .unwrap_or(Cursor {
+                incremental: None,
+                snapshot: None,
+                compared: None,
+                version: party.cursor_version,
+            });
+        cursor.version = party.cursor_version;
+        let interval = full_comparison(context);
+        let due = cursor
+            .compared
+            .is_none_or(|at| context.now().duration_since(at) >= interval);
+        let hidden = capabilities.hidden_changes;
+        let unlisted = capabilities.deletes == DeleteVisibility::ByListing;
+        let incremental = capabilities.incremental && cursor.incremental.is_some();
+        let stage = if !incremental || full || (due && hidden) || cursor.snapshot.is_some() {
+            Stage::Full
+        } else {
+            Stage::Incremental
+        };
+        let mut reader = Self {
+            side,
+            cursor,
+            then_list_ids: stage == Stage::Incremental && due && unlisted,
+            stage,
+        };
+        if reader.stage == Stage::Full && reader.cursor.snapshot.is_none() {
+            reader.begin_snapshot(context);
+        }
+        Ok(reader)
+    }
+
+    /// Whether everything is read.
+    pub fn is_done(&self) -> bool {
+        self.stage == Stage::Done
+    }
+
+    /// Whether it is looking for records that are no longer listed.
+    pub fn is_comparing(&self) -> bool {
+        matches!(self.stage, Stage::Ids | Stage::Missing { .. })
+    }
+
+    fn begin_snapshot(&mut self, context: &Context) {
+        self.cursor.snapshot = Some(SnapshotProgress {
+            number: context.store().sequence() + 1,
+            token: None,
+            resume: None,
+        });
+    }
+
+    /// Reads the next page. [`Stage::Missing`] has no pages: see [`Self::store_missing`].
+    pub async fn read(&self, context: &Arc<Context>) -> Result<ReadPage, SyncError> {
+        let collection = context.collection(self.side);
+        let mode = match self.stage {
+            Stage::Incremental => {
+                ReadMode::Incremental(self.cursor.incremental.clone().unwrap_or_default())
+            }
+            _ => ReadMode::Snapshot(
+                self.cursor
+                    .snapshot
+                    .as_ref()
+                    .and_then(|snapshot| snapshot.token.clone()),
+            ),
+        };
+        let fields = match self.stage {
+            Stage::Ids => Some(Vec::new()),
+            _ if context.policy.reads_whole_records() => None,
+            _ => Some(context.policy.needed(self.side)),
+        };
+        let request = ReadRequest {
+            collection: collection.name.clone(),
+            mode,
+            fields,
+            limit: collection.capabilities.max_page.max(1),
+        };
+        let sent = context.store().sequence();
+        let page = retry(context.clock(), "changes", || {
+            context.connector(self.side).changes(request.clone())
+        })
+        .await;
+        match page {
+            Ok(page) => Ok(ReadPage { page, sent }),
+            Err(Failure::ExpiredCursor) if self.stage == Stage::Incremental => {
+                // An empty page that says nothing more is to be read; `advance` turns to a snapshot.
+                Ok(ReadPage {
+                    page: Page {
+                        records: Vec::new(),
+                        tombstones: Vec::new(),
+                        next: None,
+                        more: false,
+                        resume_cursor: None,
+                        complete: false,
+                    },
+                    sent,
+                })
+            }
+            Err(failure) => Err(context.account(self.side, failure)),
+        }
+    }
+
+    /// The position behind a page. The page after it can be read while this one is stored.
+    pub fn successor(&self, context: &Context, page: &ReadPage) -> Result<Self, SyncError> {
+        let mut next = self.clone();
+        next.advance(context, &page.page)?;
+        Ok(next)
+    }
+
+    /// Moves the position behind a page.
+    fn advance(&mut self, context: &Context, page: &Page) -> Result<(), SyncError> {
+        let bug = |why: &str| Err(context.account(self.side, Failure::Bug(why.to_owned())));
+        match self.stage {
+            Stage::Incremental => match &page.next {
+                Some(cursor) => {
+                    if page.more
+                        && self.cursor.incremental.as_ref() == Some(cursor)
+                        && page.records.is_empty()
+                        && page.tombstones.is_empty()
+                    {
+                        return bug("an empty page says that more follows at the same cursor");
+                    }
+                    self.cursor.incremental = Some(cursor.clone());
+                    if !page.more {
+                        if self.then_list_ids {
+                            self.stage = Stage::Ids;
+                            self.begin_snapshot(context);
+                        } else {
+                            self.stage = Stage::Done;
+                        }
+                    }
+                }
+                // The cursor has expired.
+                None => {
+                    tracing::warn!(side = %self.side, "the cursor has expired; everything is read again");
+                    self.cursor.incremental = None;
+                    self.stage = Stage::Full;
+                    self.begin_snapshot(context);
+                }
+            },
+            Stage::Full | Stage::Ids => {
+                let Some(snapshot) = &mut self.cursor.snapshot else {
+                    return bug("a snapshot lost its position");
+                };
+                if snapshot.token.is_none() {
+                    snapshot.resume.clone_from(&page.resume_cursor);
+                }
+                match (&page.next, page.more) {
+                    (Some(token), true) => {
+                        if snapshot.token.as_ref() == Some(token) {
+                            return bug("a page names itself as the next page");
+                        }
+                        snapshot.token = Some(token.clone());
+                    }
+                    (None, true) => return bug("a page says that more follows and not where"),
+                    (_, false) => {
+                        self.stage = if page.complete {
+                            Stage::Missing { after: None }
+                        } else {
+                            self.end_snapshot(context);
+                            Stage::Done
+                        };
+                    }
+                }
+            }
+            Stage::Missing { .. } | Stage::Done => {}
+        }
+        Ok(())
+    }
+
+    /// The snapshot is read: incremental reading continues where it began.
+    fn end_snapshot(&mut self, context: &Context) {
+        if let Some(snapshot) = self.cursor.snapshot.take()
+            && self.stage != Stage::Ids
+            && snapshot.resume.is_some()
+        {
+            self.cursor.incremental = snapshot.resume;
+        }
+        self.cursor.compared = Some(context.now());
+    }
+
+    /// Stores a page that was read at this position, with the position behind it.
+    pub async fn store(
+        &self,
+        context: &Arc<Context>,
+        read: ReadPage,
+        behind: &Self,
+    ) -> Result<Stored, SyncError> {
+        let ReadPage { page, sent } = read;
+        let endpoint = context.endpoint(self.side).clone();
+        let number = self
+            .cursor
+            .snapshot
+            .as_ref()
+            .map(|snapshot| snapshot.number);
+        let ids_only = self.stage == Stage::Ids;
+        let in_snapshot = ids_only || self.stage == Stage::Full;
+        let count = (page.records.len() + page.tombstones.len()) as u64;
+        let mut changes = Vec::with_capacity(2);
+        if ids_only && let Some(snapshot) = number {
+            changes.push(Change::Seen {
+                endpoint,
+                snapshot,
+                ids: page.records.into_iter().map(|record| record.id).collect(),
+            });
+        } else if count > 0 {
+            changes.push(Change::Observe {
+                endpoint,
+                source: Source::Listing,
+                sent,
+                snapshot: if in_snapshot { number } else { None },
+                records: page
+                    .records
+                    .into_iter()
+                    .map(|entity| context.observed(self.side, entity))
+                    .collect(),
+                tombstones: page.tombstones,
+            });
+        }
+        changes.push(Change::PutCursor {
+            side: self.side,
+            cursor: behind.cursor.clone(),
+        });
+        let receipt = context.commit(changes).await?;
+        Ok(Stored {
+            read: count,
+            changed: receipt.changed,
+        })
+    }
+
+    /// Whether the next step is [`Self::store_missing`].
+    pub fn asks_for_missing(&self) -> bool {
+        matches!(self.stage, Stage::Missing { .. })
+    }
+
+    /// Asks for some of the records that the complete listing did not show: absence from a listing is a hint, and
+    /// only an answer to the id itself is evidence.
+    pub async fn store_missing(&mut self, context: &Arc<Context>) -> Result<Stored, SyncError> {
+        let Stage::Missing { after } = &self.stage else {
+            return Ok(Stored::default());
+        };
+        let endpoint = context.endpoint(self.side).clone();
+        let collection = context.collection(self.side);
+        let number = self
+            .cursor
+            .snapshot
+            .as_ref()
+            .map_or(0, |snapshot| snapshot.number);
+        let limit = collection.capabilities.max_fetch.clamp(1, 200);
+        let ids = context
+            .store()
+            .unseen(&endpoint, number, after.as_ref(), limit)
+            .await?;
+        let Some(last) = ids.last().cloned() else {
+            self.end_snapshot(context);
+            self.stage = Stage::Done;
+            context
+                .commit(vec![Change::PutCursor {
+                    side: self.side,
+                    cursor: self.cursor.clone(),
+                }])
+                .await?;
+            return Ok(Stored::default());
+        };
+        let fetched = fetch(context, self.side, &ids).await?;
+        let receipt = context
+            .commit(vec![observe_fetched(
+                context,
+                self.side,
+                fetched,
+                Some(number),
+            )])
+            .await?;
+        self.stage = Stage::Missing { after: Some(last) };
+        Ok(Stored {
+            read: 0,
+            changed: receipt.changed,
+        })
+    }
+}
+
+/// What was asked for by id, and when.
+pub struct FetchedRecords {
+    sent: Sequence,
+    /// One answer per id that was asked for.
+    pub answers: Vec<(RecordId, Fetched)>,
+}
+
+/// Asks for records by their ids, in calls of the size that the collection allows.
+pub async fn fetch(
+    context: &Context,
+    side: Side,
+    ids: &[RecordId],
+) -> Result<FetchedRecords, SyncError> {
+    let collection = context.collection(side);
+    let sent = context.store().sequence();
+    let mut answers = Vec::with_capacity(ids.len());
+    for chunk in ids.chunks(collection.capabilities.max_fetch.max(1) as usize) {
+        let fetched = retry(context.clock(), "fetch", || {
+            context.connector(side).fetch(&collection.name, chunk)
+        })
+        .await
+        .map_err(|failure| context.account(side, failure))?;
+        answers.extend(chunk.iter().cloned().zip(fetched));
+    }
+    Ok(FetchedRecords { sent, answers })
+}
+
+/// What was fetched, to be stored. Answers that failed say nothing.
+pub fn observe_fetched(
+    context: &Context,
+    side: Side,
+    fetched: FetchedRecords,
+    snapshot: Option<Sequence>,
+) -> Change {
+    let mut records = Vec::new();
+    let mut tombstones = Vec::new();
+    for (id, answer) in fetched.answers {
+        match answer {
+            Fetched::Found(entity) => {
+                if entity.id != id {
+                    // The remote answered with the record that this one was merged into.
+                    tombstones.push(Tombstone {
+                        id,
+                        why: Absence::MergedInto(entity.id.clone()),
+                        revision: None,
+                    });
+                }
+                records.push(context.observed(side, entity));
+            }
+            Fetched::Absent(why) => tombstones.push(Tombstone {
+                id,
+                why,
+                revision: None,
+            }),
+            Fetched::Failed(why) => {
+                tracing::warn!(%side, record = %id, why, "a record could not be read");
+            }
+        }
+    }
+    Change::Observe {
+        endpoint: context.endpoint(side).clone(),
+        source: Source::Fetch,
+        sent: fetched.sent,
+        snapshot,
+        records,
+        tombstones,
+    }
+}
+
+/// How often both sides are read completely. The configuration was checked; a day where it cannot be read.
+fn full_comparison(context: &Context) -> SignedDuration {
+    context
+        .parts
+        .spec
+        .full_comparison
+        .parse()
+        .unwrap_or(SignedDuration::from_hours(24))
+}

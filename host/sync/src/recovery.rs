@@ -1,0 +1,217 @@
+//! What became of writes whose outcome is not known: after a crash, a lost answer, a trap.
+//!
+//! The remote is asked. If the patched fields hold what was to be written, the write is settled as done; otherwise it
+//! is given up and both records are planned again from what was found. Nothing is sent twice on a guess.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use samspel_engine::settle;
+use samspel_model::intent::{Effect, Intent};
+use samspel_model::store::Source;
+use samspel_model::{Entity, Fetched, RecordId, Side};
+use serde_json::Value;
+
+use crate::context::Context;
+use crate::error::SyncError;
+use crate::reader::fetch;
+use crate::retry::retry;
+use crate::writer::{Found, Resolution, Tally, settle_all};
+
+/// How many intents are looked at together.
+const BATCH: u32 = 200;
+
+/// Finds out what became of every write that an earlier run left open, and settles it.
+pub async fn recover(context: &Arc<Context>) -> Result<Vec<Tally>, SyncError> {
+    let mut tallies = Vec::new();
+    let mut after: Option<String> = None;
+    loop {
+        let intents = context
+            .store()
+            .intents(context.name(), after.as_deref(), BATCH)
+            .await?;
+        let Some(last) = intents.last() else {
+            return Ok(tallies);
+        };
+        after = Some(last.id.clone());
+        tracing::info!(
+            intents = intents.len(),
+            "finding out what became of writes that an earlier run left open"
+        );
+        for side in Side::BOTH {
+            let open: Vec<Intent> = intents
+                .iter()
+                .filter(|intent| intent.target == side)
+                .cloned()
+                .collect();
+            if open.is_empty() {
+                continue;
+            }
+            {
+                let mut in_flight = context.in_flight();
+                for intent in &open {
+                    in_flight.add(intent);
+                }
+            }
+            let resolutions = find_out(context, side, open).await?;
+            tallies.push(settle_all(context, side, resolutions).await?.tally);
+        }
+    }
+}
+
+/// Asks the remote what became of these writes.
+pub async fn find_out(
+    context: &Arc<Context>,
+    side: Side,
+    intents: Vec<Intent>,
+) -> Result<Vec<Resolution>, SyncError> {
+    let (creates, others): (Vec<_>, Vec<_>) = intents
+        .into_iter()
+        .partition(|intent| matches!(intent.effect, Effect::Create));
+    let mut resolutions = Vec::new();
+    if !others.is_empty() {
+        resolutions.extend(find_out_by_id(context, side, others).await?);
+    }
+    if !creates.is_empty() {
+        resolutions.extend(find_out_creates(context, side, creates).await?);
+    }
+    Ok(resolutions)
+}
+
+async fn find_out_by_id(
+    context: &Arc<Context>,
+    side: Side,
+    intents: Vec<Intent>,
+) -> Result<Vec<Resolution>, SyncError> {
+    let ids: Vec<RecordId> = intents
+        .iter()
+        .filter_map(|intent| intent.effect.target_record().cloned())
+        .collect();
+    let fetched = fetch(context, side, &ids).await?;
+    Ok(intents
+        .into_iter()
+        .zip(fetched.answers)
+        .map(|(intent, (id, answer))| {
+            let removing = matches!(intent.effect, Effect::Remove(..));
+            match answer {
+                Fetched::Found(entity) if entity.id != id => {
+                    Resolution::Abandoned(intent, Found::Moved(entity.id), "the record was merged")
+                }
+                Fetched::Found(entity)
+                    if !removing && settle::is_applied(&intent, &entity, &context.policy) =>
+                {
+                    Resolution::Done(intent, Some(Box::new(entity)), Source::Fetch)
+                }
+                Fetched::Found(entity) => Resolution::Abandoned(
+                    intent,
+                    Found::Record(Box::new(entity)),
+                    "it was not applied",
+                ),
+                Fetched::Absent(_) if removing => Resolution::Done(intent, None, Source::Fetch),
+                Fetched::Absent(why) => {
+                    Resolution::Abandoned(intent, Found::Absent(id, why), "the record is gone")
+                }
+                Fetched::Failed(why) => Resolution::Unresolved(intent, why),
+            }
+        })
+        .collect())
+}
+
+/// A create has no id yet: the record is looked for by its key.
+async fn find_out_creates(
+    context: &Arc<Context>,
+    side: Side,
+    intents: Vec<Intent>,
+) -> Result<Vec<Resolution>, SyncError> {
+    let field = context.policy.match_rule().field(side).to_owned();
+    let values: Vec<String> = intents
+        .iter()
+        .map(|intent| text(intent.patch.get(&field)))
+        .collect();
+    let found = find(context, side, &field, &values).await?;
+    let ids: Vec<RecordId> = found
+        .iter()
+        .flatten()
+        .map(|entity| entity.id.clone())
+        .collect();
+    let linked: HashSet<RecordId> = if ids.is_empty() {
+        HashSet::new()
+    } else {
+        context
+            .store()
+            .links_by_record(context.name(), side, &ids)
+            .await?
+            .into_iter()
+            .map(|link| link.record(side).clone())
+            .collect()
+    };
+    let mut taken: HashSet<RecordId> = HashSet::new();
+    Ok(intents
+        .into_iter()
+        .zip(found)
+        .map(|(intent, entities)| {
+            let mut free: Vec<Entity> = entities
+                .into_iter()
+                .filter(|entity| !linked.contains(&entity.id) && !taken.contains(&entity.id))
+                .collect();
+            let ours = free
+                .iter()
+                .position(|entity| settle::is_applied(&intent, entity, &context.policy));
+            match ours.or((!free.is_empty()).then_some(0)) {
+                Some(index) => {
+                    let entity = Box::new(free.swap_remove(index));
+                    taken.insert(entity.id.clone());
+                    if ours.is_some() {
+                        Resolution::Done(intent, Some(entity), Source::Fetch)
+                    } else {
+                        Resolution::Abandoned(
+                            intent,
+                            Found::Record(entity),
+                            "a record with the same key says something else",
+                        )
+                    }
+                }
+                None => Resolution::Abandoned(intent, Found::Nothing, "it was not applied"),
+            }
+        })
+        .collect())
+}
+
+/// The record that holds the key which a write wanted, where the remote did not name it.
+pub async fn find_holder(context: &Context, side: Side, intent: &Intent) -> Option<RecordId> {
+    let field = context.policy.match_rule().field(side).to_owned();
+    let value = text(intent.patch.get(&field));
+    let found = find(context, side, &field, &[value]).await.ok()?;
+    found
+        .into_iter()
+        .flatten()
+        .map(|entity| entity.id)
+        .find(|id| intent.effect.target_record() != Some(id))
+}
+
+async fn find(
+    context: &Context,
+    side: Side,
+    field: &str,
+    values: &[String],
+) -> Result<Vec<Vec<Entity>>, SyncError> {
+    let collection = context.collection(side);
+    let mut found = Vec::with_capacity(values.len());
+    for chunk in values.chunks(collection.capabilities.max_find.max(1) as usize) {
+        let page = retry(context.clock(), "find", || {
+            context.connector(side).find(&collection.name, field, chunk)
+        })
+        .await
+        .map_err(|failure| context.account(side, failure))?;
+        found.extend(page);
+    }
+    Ok(found)
+}
+
+fn text(value: Option<&Value>) -> String {
+    match value {
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Null) | None => String::new(),
+        Some(other) => other.to_string(),
+    }
+}

@@ -1,0 +1,890 @@
+//! The event loop of a run. Reading both sides, planning, and writing to both sides overlap; everything that takes
+//! time is a future in one set, and everything that decides what happens next is here.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use samspel_engine::spec::Mode;
+use samspel_engine::valve;
+use samspel_model::intent::Intent;
+use samspel_model::store::{Change, RunRecord};
+use samspel_model::{RecordId, Side};
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+use crate::SyncParts;
+use crate::context::Context;
+use crate::error::SyncError;
+use crate::planner::{Known, Planned, Preview, plan_batch, skip_name};
+use crate::progress::{Phase, Progress, Snapshot};
+use crate::reader::{ReadPage, Reader, Stored};
+use crate::recovery;
+use crate::report::{PlanReport, RunReport};
+use crate::retry;
+use crate::writer::{self, Wrote, write_batch};
+
+/// Write calls under way per side. More would only wait at the account's own limit of concurrent requests.
+const WRITERS: usize = 4;
+/// Pages that are read and not stored, per side.
+const PAGES_AHEAD: usize = 2;
+/// Writes that are decided and not settled, on both sides: what bounds the memory of a run.
+const DECIDED_AHEAD: usize = 2_000;
+/// How many writes the first call holds; it grows while calls are quick.
+const FIRST_BATCH: usize = 20;
+/// A write call is to stay well below the sandbox's wall time.
+const QUICK: Duration = Duration::from_secs(3);
+const SLOW: Duration = Duration::from_secs(10);
+/// A record whose write is given up so often in a run is left for the next one.
+const ABANDONED_OFTEN: u32 = 3;
+
+/// Shown a plan, says whether it is to be carried out.
+pub type Confirm = Arc<dyn Fn(&PlanReport) -> BoxFuture<'static, bool> + Send + Sync>;
+
+/// What happens before the first run of a sync writes anything.
+#[derive(Clone)]
+pub enum Confirmation {
+    /// The operator agreed beforehand.
+    Given,
+    /// The plan is shown, and somebody is asked.
+    Ask(Confirm),
+    /// Nobody can be asked: the run ends with the plan.
+    Refuse,
+}
+
+/// How a run is done.
+#[derive(Clone)]
+pub struct RunOptions {
+    /// Read both sides completely, whatever the cursors say.
+    pub full: bool,
+    /// What happens before the first run writes anything. Later runs do not ask.
+    pub confirmation: Confirmation,
+}
+
+/// Does a run. See [`crate::Sync::run`].
+pub async fn run(
+    parts: &Arc<SyncParts>,
+    options: RunOptions,
+    progress: &dyn Progress,
+    stop: CancellationToken,
+) -> Result<RunReport, SyncError> {
+    let span = tracing::info_span!("run", sync = %parts.name);
+    under_lease(parts, async |context| {
+        let state = context.store().state(context.name()).await?;
+        if let Some(reason) = state.paused {
+            return Err(SyncError::Paused {
+                sync: context.name().to_owned(),
+                reason,
+            });
+        }
+        if context.parts.spec.mode == Mode::Observe {
+            return observe(&context, options.full, progress, stop).await;
+        }
+        if state.confirmed.is_none() {
+            confirm(&context, &options, progress, &stop).await?;
+        }
+        let mut work = Work::open(&context, options.full, progress, stop).await?;
+        work.recover().await?;
+        work.record(None, None).await?;
+        let ended = work.until_done(Purpose::Sync).await;
+        let error = ended.as_ref().err().map(ToString::to_string);
+        let finished = work.finish().await;
+        let stored = work
+            .record(
+                Some(context.now()),
+                error.or(finished.as_ref().err().map(ToString::to_string)),
+            )
+            .await;
+        ended?;
+        finished?;
+        stored?;
+        Ok(work.report)
+    })
+    .instrument(span)
+    .await
+}
+
+/// Reads and decides, and writes nothing. See [`crate::Sync::plan`].
+pub async fn plan(
+    parts: &Arc<SyncParts>,
+    progress: &dyn Progress,
+    stop: CancellationToken,
+) -> Result<PlanReport, SyncError> {
+    let span = tracing::info_span!("plan", sync = %parts.name);
+    under_lease(parts, async |context| {
+        let (report, _) = preview(&context, false, progress, stop).await?;
+        Ok(report)
+    })
+    .instrument(span)
+    .await
+}
+
+/// Takes the lease, makes the sync known, asks the accounts what they offer, and keeps the lease while the work goes
+/// on.
+pub async fn under_lease<T>(
+    parts: &Arc<SyncParts>,
+    work: impl AsyncFnOnce(Arc<Context>) -> Result<T, SyncError>,
+) -> Result<T, SyncError> {
+    let store = &parts.store;
+    let lease = store
+        .acquire_lease(
+            &parts.name,
+            &parts.owner,
+            parts.clock.now(),
+            parts.lease_ttl,
+        )
+        .await?;
+    let working = async {
+        store
+            .register(
+                &parts.name,
+                &parts.parties.each_ref().map(|party| party.endpoint.clone()),
+            )
+            .await?;
+        let context = Arc::new(Context::open(parts, lease.clone()).await?);
+        work(context).await
+    };
+    let heartbeat = async {
+        loop {
+            parts.clock.sleep(parts.lease_ttl / 3).await;
+            if let Err(error) = store
+                .renew_lease(&lease, parts.clock.now(), parts.lease_ttl)
+                .await
+            {
+                // The next commit is refused if the lease is lost; here there is nothing to undo.
+                tracing::warn!(%error, "the lease could not be renewed");
+            }
+        }
+    };
+    let result = tokio::select! {
+        result = working => result,
+        () = heartbeat => unreachable_heartbeat(),
+    };
+    store.release_lease(&lease).await?;
+    result
+}
+
+/// The heartbeat never ends by itself.
+fn unreachable_heartbeat<T>() -> Result<T, SyncError> {
+    Err(SyncError::Store(samspel_model::StoreError::Damaged {
+        what: "the lease's heartbeat".to_owned(),
+        why: "it ended by itself".to_owned(),
+    }))
+}
+
+async fn observe(
+    context: &Arc<Context>,
+    full: bool,
+    progress: &dyn Progress,
+    stop: CancellationToken,
+) -> Result<RunReport, SyncError> {
+    let (plan, mut report) = preview(context, full, progress, stop).await?;
+    report.observe_only = true;
+    report.linked = plan.link;
+    report.conflicts = plan.conflicts;
+    report.noop = plan.unchanged;
+    report.filtered = plan.skipped.clone();
+    report.pending = plan.create.sum() + plan.update.sum() + plan.remove.sum();
+    context
+        .commit(vec![Change::PutRun(RunRecord {
+            id: context.run.clone(),
+            started: context.now(),
+            ended: Some(context.now()),
+            error: None,
+            report: serde_json::to_value(&report).unwrap_or_default(),
+        })])
+        .await?;
+    Ok(report)
+}
+
+async fn preview(
+    context: &Arc<Context>,
+    full: bool,
+    progress: &dyn Progress,
+    stop: CancellationToken,
+) -> Result<(PlanReport, RunReport), SyncError> {
+    let mut work = Work::open(context, full, progress, stop).await?;
+    work.recover().await?;
+    let mut preview = Preview::default();
+    work.until_done(Purpose::Preview(&mut preview)).await?;
+    preview.report.read = work.report.read;
+    Ok((preview.report, work.report))
+}
+
+/// The first run shows its plan and waits for somebody to agree.
+async fn confirm(
+    context: &Arc<Context>,
+    options: &RunOptions,
+    progress: &dyn Progress,
+    stop: &CancellationToken,
+) -> Result<(), SyncError> {
+    if !matches!(options.confirmation, Confirmation::Given) {
+        let (plan, _) = preview(context, options.full, progress, stop.clone()).await?;
+        let agreed = match &options.confirmation {
+            Confirmation::Ask(ask) => ask(&plan).await,
+            Confirmation::Given | Confirmation::Refuse => false,
+        };
+        if !agreed {
+            return Err(SyncError::NotConfirmed {
+                sync: context.name().to_owned(),
+                plan: Box::new(plan),
+            });
+        }
+    }
+    let mut state = context.store().state(context.name()).await?;
+    state.confirmed = Some(context.now());
+    context.commit(vec![Change::PutState(state)]).await?;
+    Ok(())
+}
+
+enum Event {
+    Read(Side, Box<Reader>, Result<ReadPage, SyncError>),
+    Stored(Side, Result<Stored, SyncError>),
+    Missing(Side, Box<Reader>, Result<Stored, SyncError>),
+    Planned(Result<Planned, SyncError>),
+    Wrote {
+        side: Side,
+        size: usize,
+        took: Duration,
+        result: Result<Wrote, SyncError>,
+    },
+    Again(Side, Vec<Intent>),
+    Told,
+}
+
+/// One side of a run.
+struct Lane {
+    /// Where reading stands; `None` while a page is being read, or missing records are asked for.
+    reader: Option<Reader>,
+    /// Pages that are read and wait to be stored: where they were read, and the position behind them.
+    pages: VecDeque<(Reader, ReadPage, Reader)>,
+    storing: bool,
+    done: bool,
+    /// Writes that wait to be sent. Opt-outs are at the front.
+    queue: VecDeque<Intent>,
+    writers: usize,
+    /// Writes that wait for a remote that asked for patience.
+    resting: usize,
+    batch: usize,
+    /// How often each write was put off.
+    put_off: HashMap<String, usize>,
+}
+
+impl Lane {
+    async fn open(context: &Arc<Context>, side: Side, full: bool) -> Result<Self, SyncError> {
+        let reader = Reader::open(context, side, full).await?;
+        Ok(Self {
+            done: reader.is_done(),
+            reader: Some(reader),
+            pages: VecDeque::new(),
+            storing: false,
+            queue: VecDeque::new(),
+            writers: 0,
+            resting: 0,
+            batch: FIRST_BATCH,
+            put_off: HashMap::new(),
+        })
+    }
+}
+
+/// What is done with what was read.
+enum Purpose<'a> {
+    /// It is planned and written.
+    Sync,
+    /// It is planned and shown.
+    Preview(&'a mut Preview),
+    /// Nothing.
+    Read,
+}
+
+struct Work<'a> {
+    context: Arc<Context>,
+    progress: &'a dyn Progress,
+    stop: CancellationToken,
+    lanes: [Lane; 2],
+    events: FuturesUnordered<BoxFuture<'static, Event>>,
+    planning: bool,
+    /// Where the planner continues in the queue of dirty records.
+    after: u64,
+    /// The planner saw the end of the queue, and nothing was stored or settled since.
+    exhausted: bool,
+    /// Something new was stored or settled while a batch was being planned.
+    news: bool,
+    /// Records that waited can be planned: the planner starts over.
+    restart: bool,
+    waiting_for_reading: u64,
+    waiting_for_writes: u64,
+    removals_left: u64,
+    given_up: HashSet<(Side, RecordId)>,
+    abandoned: HashMap<(Side, RecordId), u32>,
+    /// The run ends as soon as what is under way is settled.
+    failed: Option<SyncError>,
+    decided: u64,
+    written: u64,
+    started: jiff::Timestamp,
+    report: RunReport,
+}
+
+impl<'a> Work<'a> {
+    async fn open(
+        context: &Arc<Context>,
+        full: bool,
+        progress: &'a dyn Progress,
+        stop: CancellationToken,
+    ) -> Result<Work<'a>, SyncError> {
+        let lanes = [
+            Lane::open(context, Side::A, full).await?,
+            Lane::open(context, Side::B, full).await?,
+        ];
+        let counts = context.store().counts(context.name()).await?;
+        Ok(Work {
+            context: Arc::clone(context),
+            progress,
+            stop,
+            lanes,
+            events: FuturesUnordered::new(),
+            planning: false,
+            after: 0,
+            exhausted: false,
+            news: false,
+            restart: false,
+            waiting_for_reading: 0,
+            waiting_for_writes: 0,
+            removals_left: valve::allowed_removals(counts.links),
+            given_up: HashSet::new(),
+            abandoned: HashMap::new(),
+            failed: None,
+            decided: 0,
+            written: 0,
+            started: context.now(),
+            report: RunReport {
+                run: context.run.clone(),
+                ..RunReport::default()
+            },
+        })
+    }
+
+    async fn recover(&mut self) -> Result<(), SyncError> {
+        self.tell(Phase::Starting);
+        for tally in recovery::recover(&self.context).await? {
+            self.report.abandoned += tally.abandoned;
+            self.report.parked += tally.parked;
+        }
+        Ok(())
+    }
+
+    /// Works until nothing is left to do, or until the run must end and what is under way is settled.
+    async fn until_done(&mut self, mut purpose: Purpose<'_>) -> Result<(), SyncError> {
+        let stop = self.stop.clone();
+        loop {
+            if self.ending() {
+                self.leave_unsent();
+            } else {
+                self.read();
+                match &mut purpose {
+                    Purpose::Sync => self.start_planning(),
+                    Purpose::Preview(preview) => self.preview(preview).await?,
+                    Purpose::Read => {}
+                }
+            }
+            self.store_pages();
+            self.write();
+            let phase = if self
+                .lanes
+                .iter()
+                .any(|lane| lane.reader.as_ref().is_some_and(Reader::is_comparing))
+            {
+                Phase::Comparing
+            } else {
+                Phase::Syncing
+            };
+            self.tell(phase);
+            if self.events.is_empty() {
+                break;
+            }
+            let event = if stop.is_cancelled() {
+                self.events.next().await
+            } else {
+                tokio::select! {
+                    event = self.events.next() => event,
+                    () = stop.cancelled() => {
+                        tracing::info!("stopping: writes under way are settled first");
+                        continue;
+                    }
+                }
+            };
+            if let Some(event) = event {
+                self.handle(event);
+            }
+        }
+        self.report.stopped = stop.is_cancelled();
+        match self.failed.take() {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    fn ending(&self) -> bool {
+        self.failed.is_some() || self.stop.is_cancelled()
+    }
+
+    // ---- reading -------------------------------------------------------------------------------------------------
+
+    fn read(&mut self) {
+        for side in Side::BOTH {
+            let lane = &mut self.lanes[side.index()];
+            if lane.pages.len() >= PAGES_AHEAD {
+                continue;
+            }
+            let Some(reader) = lane.reader.take() else {
+                continue;
+            };
+            if reader.is_done() {
+                lane.done = lane.pages.is_empty() && !lane.storing;
+                lane.reader = Some(reader);
+                continue;
+            }
+            let context = Arc::clone(&self.context);
+            if reader.asks_for_missing() {
+                if !lane.pages.is_empty() || lane.storing {
+                    lane.reader = Some(reader);
+                    continue;
+                }
+                let span = tracing::debug_span!("missing", %side);
+                self.spawn(
+                    async move {
+                        let mut reader = reader;
+                        let stored = reader.store_missing(&context).await;
+                        Event::Missing(side, Box::new(reader), stored)
+                    }
+                    .instrument(span),
+                );
+            } else {
+                let span = tracing::debug_span!("page", %side);
+                self.spawn(
+                    async move {
+                        let page = reader.read(&context).await;
+                        Event::Read(side, Box::new(reader), page)
+                    }
+                    .instrument(span),
+                );
+            }
+        }
+    }
+
+    fn store_pages(&mut self) {
+        for side in Side::BOTH {
+            let lane = &mut self.lanes[side.index()];
+            if lane.storing {
+                continue;
+            }
+            let Some((at, page, behind)) = lane.pages.pop_front() else {
+                continue;
+            };
+            lane.storing = true;
+            let context = Arc::clone(&self.context);
+            self.spawn(async move { Event::Stored(side, at.store(&context, page, &behind).await) });
+        }
+    }
+
+    // ---- planning ------------------------------------------------------------------------------------------------
+
+    fn known(&self) -> Known {
+        Known {
+            caught_up: Side::BOTH.map(|side| self.lanes[side.index()].done),
+            removals_left: self.removals_left,
+        }
+    }
+
+    /// Plans everything that was read. Nothing is stored, so that nothing is gained by beginning earlier.
+    async fn preview(&mut self, preview: &mut Preview) -> Result<(), SyncError> {
+        let known = self.known();
+        if known.caught_up != [true, true] {
+            return Ok(());
+        }
+        while !self.exhausted && !self.stop.is_cancelled() {
+            let planned = plan_batch(
+                &self.context,
+                self.after,
+                known,
+                &self.given_up,
+                Some(&mut *preview),
+            )
+            .await?;
+            self.after = planned.after;
+            self.exhausted = planned.exhausted;
+            self.report.planned += planned.tally.planned;
+        }
+        Ok(())
+    }
+
+    fn start_planning(&mut self) {
+        if self.planning || self.exhausted {
+            return;
+        }
+        let ahead: usize = self
+            .lanes
+            .iter()
+            .map(|lane| lane.queue.len() + lane.resting)
+            .sum();
+        if ahead >= DECIDED_AHEAD {
+            return;
+        }
+        self.planning = true;
+        self.news = false;
+        let context = Arc::clone(&self.context);
+        let (after, known) = (self.after, self.known());
+        let given_up = self.given_up.clone();
+        self.spawn(async move {
+            Event::Planned(plan_batch(&context, after, known, &given_up, None).await)
+        });
+    }
+
+    /// Something new is to be planned.
+    fn look_again(&mut self) {
+        self.exhausted = false;
+        self.news = true;
+    }
+
+    /// Records that waited can be planned now, from the start of the queue.
+    fn start_over(&mut self) {
+        self.waiting_for_reading = 0;
+        self.waiting_for_writes = 0;
+        self.after = 0;
+        self.restart = self.planning;
+        self.look_again();
+    }
+
+    // ---- writing -------------------------------------------------------------------------------------------------
+
+    fn write(&mut self) {
+        let more_to_come = !self.ending() && (self.planning || !self.exhausted);
+        for side in Side::BOTH {
+            loop {
+                let lane = &mut self.lanes[side.index()];
+                if lane.writers >= WRITERS {
+                    break;
+                }
+                let Some(head) = lane.queue.front() else {
+                    break;
+                };
+                // Small calls are worth it only where nothing else is under way.
+                let full = lane.queue.len() >= lane.batch;
+                if !full && lane.writers > 0 && more_to_come && !head.restricts {
+                    break;
+                }
+                let max = self.context.collection(side).capabilities.max_write.max(1) as usize;
+                let size = lane.batch.min(max);
+                let kind = std::mem::discriminant(&head.effect);
+                let restricts = head.restricts;
+                let mut batch = Vec::with_capacity(size.min(lane.queue.len()));
+                while batch.len() < size
+                    && let Some(next) = lane.queue.front()
+                    && std::mem::discriminant(&next.effect) == kind
+                    && next.restricts == restricts
+                    && let Some(next) = lane.queue.pop_front()
+                {
+                    batch.push(next);
+                }
+                lane.writers += 1;
+                self.report.batches.add(side, 1);
+                let context = Arc::clone(&self.context);
+                let size = batch.len();
+                let span = tracing::debug_span!("write", %side, items = size);
+                self.spawn(
+                    async move {
+                        let began = context.now();
+                        let result = write_batch(&context, side, batch).await;
+                        let took = context.now().duration_since(began).unsigned_abs();
+                        Event::Wrote {
+                            side,
+                            size,
+                            took,
+                            result,
+                        }
+                    }
+                    .instrument(span),
+                );
+            }
+        }
+    }
+
+    fn enqueue(&mut self, intents: Vec<Intent>) {
+        self.decided += intents.len() as u64;
+        for intent in intents {
+            let lane = &mut self.lanes[intent.target.index()];
+            if intent.restricts {
+                // Opt-outs overtake everything else.
+                lane.queue.push_front(intent);
+            } else {
+                lane.queue.push_back(intent);
+            }
+        }
+    }
+
+    /// Writes that were certainly not applied wait and are sent again, or are left for the next run.
+    fn put_off(&mut self, side: Side, retry: Vec<(Intent, Option<Duration>)>) {
+        if retry.is_empty() {
+            return;
+        }
+        let mut again = Vec::new();
+        let mut given_up = Vec::new();
+        let mut wait = Duration::ZERO;
+        for (intent, asked) in retry {
+            let count = self.lanes[side.index()]
+                .put_off
+                .entry(intent.id.clone())
+                .or_default();
+            *count += 1;
+            let backoff = retry::waits().nth(*count - 1);
+            match backoff {
+                Some(backoff) if !self.ending() => {
+                    wait = wait.max(asked.unwrap_or(backoff));
+                    again.push(intent);
+                }
+                _ => given_up.push(intent),
+            }
+        }
+        if !again.is_empty() {
+            self.lanes[side.index()].resting += again.len();
+            let context = Arc::clone(&self.context);
+            self.spawn(async move {
+                context.clock().sleep(wait).await;
+                Event::Again(side, again)
+            });
+        }
+        self.leave(side, given_up, "the remote kept asking for patience");
+    }
+
+    /// Leaves writes that were not sent, or not applied, for the next run.
+    fn leave(&mut self, side: Side, intents: Vec<Intent>, why: &'static str) {
+        if intents.is_empty() {
+            return;
+        }
+        for intent in &intents {
+            self.given_up
+                .insert((side.other(), intent.source_record.clone()));
+            if let Some(id) = intent.effect.target_record() {
+                self.given_up.insert((side, id.clone()));
+            }
+        }
+        let context = Arc::clone(&self.context);
+        self.spawn(async move {
+            if let Err(error) = writer::give_up(&context, side, intents, why).await {
+                tracing::error!(%error, "writes that were not sent stay stored; the next run looks at them");
+            }
+            Event::Told
+        });
+    }
+
+    // ---- events --------------------------------------------------------------------------------------------------
+
+    fn spawn(&self, future: impl Future<Output = Event> + Send + 'static) {
+        self.events.push(Box::pin(future));
+    }
+
+    fn fail(&mut self, error: SyncError) {
+        tracing::error!(%error, "the run ends");
+        if self.failed.is_none() {
+            self.failed = Some(error);
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        match event {
+            Event::Read(side, at, Ok(page)) => match at.successor(&self.context, &page) {
+                Ok(behind) => {
+                    let lane = &mut self.lanes[side.index()];
+                    lane.reader = Some(behind.clone());
+                    lane.pages.push_back((*at, page, behind));
+                }
+                Err(error) => self.fail(error),
+            },
+            Event::Stored(side, Ok(stored)) => {
+                self.lanes[side.index()].storing = false;
+                self.read_some(side, stored);
+            }
+            Event::Missing(side, reader, Ok(stored)) => {
+                self.lanes[side.index()].reader = Some(*reader);
+                self.read_some(side, stored);
+            }
+            Event::Planned(Ok(planned)) => self.planned(planned),
+            Event::Wrote {
+                side,
+                size,
+                took,
+                result: Ok(wrote),
+            } => self.wrote(side, size, took, wrote),
+            Event::Again(side, intents) => {
+                let lane = &mut self.lanes[side.index()];
+                lane.resting -= intents.len();
+                for intent in intents.into_iter().rev() {
+                    lane.queue.push_front(intent);
+                }
+            }
+            Event::Told => {}
+            Event::Read(_, _, Err(error))
+            | Event::Stored(_, Err(error))
+            | Event::Missing(_, _, Err(error)) => self.fail(error),
+            Event::Planned(Err(error)) => {
+                self.planning = false;
+                self.fail(error);
+            }
+            Event::Wrote {
+                side,
+                result: Err(error),
+                ..
+            } => {
+                self.lanes[side.index()].writers -= 1;
+                self.fail(error);
+            }
+        }
+    }
+
+    fn leave_unsent(&mut self) {
+        for side in Side::BOTH {
+            let unsent: Vec<Intent> = self.lanes[side.index()].queue.drain(..).collect();
+            self.leave(side, unsent, "the run ended before it was sent");
+        }
+    }
+
+    fn read_some(&mut self, side: Side, stored: Stored) {
+        self.report.read.add(side, stored.read);
+        self.report.changed.add(side, stored.changed);
+        if stored.changed > 0 {
+            self.look_again();
+        }
+        let lane = &mut self.lanes[side.index()];
+        let read_out = lane.reader.as_ref().is_some_and(Reader::is_done)
+            && lane.pages.is_empty()
+            && !lane.storing;
+        if read_out && !lane.done {
+            lane.done = true;
+            if self.waiting_for_reading > 0 || self.planning {
+                self.start_over();
+            }
+        }
+    }
+
+    fn planned(&mut self, planned: Planned) {
+        self.planning = false;
+        let restart = std::mem::take(&mut self.restart);
+        let news = std::mem::take(&mut self.news);
+        self.after = if restart { 0 } else { planned.after };
+        self.exhausted = planned.exhausted && !restart && !news;
+        self.waiting_for_reading += planned.waiting_for_reading;
+        self.waiting_for_writes += planned.waiting_for_writes;
+        self.removals_left -= planned.removals.min(self.removals_left);
+        let tally = planned.tally;
+        self.report.planned += tally.planned;
+        self.report.linked += tally.linked;
+        self.report.noop += tally.noop;
+        self.report.conflicts += tally.conflicts;
+        self.report.parked += tally.parked;
+        for (reason, number) in tally.filtered {
+            *self.report.filtered.entry(skip_name(reason)).or_default() += number;
+        }
+        self.enqueue(planned.intents);
+    }
+
+    fn wrote(&mut self, side: Side, size: usize, took: Duration, wrote: Wrote) {
+        let max = self.context.collection(side).capabilities.max_write.max(1) as usize;
+        let lane = &mut self.lanes[side.index()];
+        lane.writers -= 1;
+        if took > SLOW {
+            lane.batch = (lane.batch / 2).max(1);
+        } else if took < QUICK && size >= lane.batch {
+            lane.batch = (lane.batch * 2).min(max);
+        }
+        let tally = wrote.tally;
+        self.report.created.add(side, tally.created);
+        self.report.updated.add(side, tally.updated);
+        self.report.removed.add(side, tally.removed);
+        self.report.abandoned += tally.abandoned;
+        self.report.parked += tally.parked;
+        self.report.suppressed += tally.suppressed;
+        self.report.conflicts += tally.conflicts;
+        self.written += wrote.closed.len() as u64;
+        for intent in &wrote.closed {
+            lane.put_off.remove(&intent.id);
+        }
+        for record in wrote.abandoned {
+            let count = self.abandoned.entry(record.clone()).or_default();
+            *count += 1;
+            if *count >= ABANDONED_OFTEN {
+                self.given_up.insert(record);
+            }
+        }
+        self.given_up.extend(wrote.given_up);
+        self.put_off(side, wrote.retry);
+        if let Some(error) = wrote.failed {
+            self.fail(error);
+        }
+        // Settling may have marked records, and set free those that waited for it.
+        self.look_again();
+        if self.waiting_for_writes > 0 {
+            self.start_over();
+        }
+    }
+
+    // ---- telling -------------------------------------------------------------------------------------------------
+
+    fn tell(&self, phase: Phase) {
+        let read = self.report.read;
+        self.progress.update(&Snapshot {
+            phase,
+            read: [read.a, read.b],
+            read_done: Side::BOTH.map(|side| self.lanes[side.index()].done),
+            planned: self.report.planned,
+            decided: self.decided,
+            written: self.written,
+        });
+    }
+
+    async fn finish(&mut self) -> Result<(), SyncError> {
+        let report = &mut self.report;
+        report.writes = report.created.sum() + report.updated.sum() + report.removed.sum();
+        let counts = self.context.store().counts(self.context.name()).await?;
+        report.pending = counts.dirty;
+        report.seconds = self
+            .context
+            .now()
+            .duration_since(self.started)
+            .as_secs_f64();
+        self.tell(Phase::Finished);
+        Ok(())
+    }
+
+    async fn record(
+        &self,
+        ended: Option<jiff::Timestamp>,
+        error: Option<String>,
+    ) -> Result<(), SyncError> {
+        self.context
+            .commit(vec![Change::PutRun(RunRecord {
+                id: self.context.run.clone(),
+                started: self.started,
+                ended,
+                error,
+                report: serde_json::to_value(&self.report).unwrap_or_default(),
+            })])
+            .await?;
+        Ok(())
+    }
+}
+
+/// Reads both sides completely and stores what they hold.
+pub async fn read_everything(
+    context: &Arc<Context>,
+    progress: &dyn Progress,
+    stop: CancellationToken,
+) -> Result<crate::report::Sides, SyncError> {
+    let mut work = Work::open(context, true, progress, stop).await?;
+    work.recover().await?;
+    work.until_done(Purpose::Read).await?;
+    Ok(work.report.read)
+}

@@ -1,0 +1,840 @@
+//! Sending a batch of stored writes, and settling what became of them.
+//!
+//! Every intent ends in one of four ways: it is settled, it is given up and its records are planned again, its record
+//! is parked or queued for a person, or it is tried again. None is dropped.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use samspel_engine::settle;
+use samspel_model::intent::{Effect, Intent};
+use samspel_model::journal::{JournalEntry, JournalKind};
+use samspel_model::store::{Change, Conflict, Observation, Observed, Parked, Source};
+use samspel_model::{
+    Absence, Base, Consent, ConsentState, Create, Entity, Failure, Fetched, Fields, Link, LinkId,
+    Outcome, RecordId, Remove, Side, Tombstone, Update, WriteOp,
+};
+use serde_json::json;
+
+use crate::context::Context;
+use crate::error::SyncError;
+use crate::reader::fetch;
+use crate::recovery;
+
+/// What became of a batch.
+#[derive(Debug, Default)]
+pub struct Wrote {
+    /// Writes to be sent again, and how long to wait where the remote says so.
+    pub retry: Vec<(Intent, Option<Duration>)>,
+    /// Records that are left for the next run: trying again now would only repeat what happened.
+    pub given_up: Vec<(Side, RecordId)>,
+    /// Sources of writes that were given up and are planned again.
+    pub abandoned: Vec<(Side, RecordId)>,
+    /// Intents that are no longer under way.
+    pub closed: Vec<Intent>,
+    /// The account cannot be used: the run must end.
+    pub failed: Option<SyncError>,
+    /// Counts.
+    pub tally: Tally,
+}
+
+/// What became of writes, in numbers.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Tally {
+    pub created: u64,
+    pub updated: u64,
+    pub removed: u64,
+    pub abandoned: u64,
+    pub parked: u64,
+    pub suppressed: u64,
+    pub conflicts: u64,
+}
+
+/// What is known about one intent once its outcome is.
+#[derive(Debug)]
+pub enum Resolution {
+    /// The remote confirmed it, or was found to hold it. `None`: the record is gone, as was wanted.
+    Done(Intent, Option<Box<Entity>>, Source),
+    /// It was certainly or apparently not applied: the records are planned again from what was found.
+    Abandoned(Intent, Found, &'static str),
+    /// The remote will not take it. `suppressed`: for the person's protection.
+    Refused {
+        intent: Intent,
+        cause: String,
+        suppressed: bool,
+    },
+    /// Another record has the unique value.
+    Taken(Intent, Option<RecordId>),
+    /// Certainly not applied, and worth another try.
+    Later(Intent, Option<Duration>),
+    /// Still not known.
+    Unresolved(Intent, String),
+}
+
+/// What was found on the remote in place of what was expected.
+#[derive(Debug)]
+pub enum Found {
+    /// This record.
+    Record(Box<Entity>),
+    /// The record is gone.
+    Absent(RecordId, Absence),
+    /// It lives on under another id.
+    Moved(RecordId),
+    /// Nothing new is known; it is to be fetched.
+    Nothing,
+}
+
+/// Sends a batch and settles it.
+pub async fn write_batch(
+    context: &Arc<Context>,
+    side: Side,
+    intents: Vec<Intent>,
+) -> Result<Wrote, SyncError> {
+    let mut resolutions = Vec::with_capacity(intents.len());
+    let intents = withdraw_outdated_opt_ins(context, side, intents, &mut resolutions).await?;
+    let mut failed = None;
+    if !intents.is_empty() {
+        let collection = &context.collection(side).name;
+        let ops = operations(context, side, &intents).await?;
+        match context.connector(side).write(collection, ops).await {
+            Ok(outcomes) => {
+                let mut unknown = Vec::new();
+                for (intent, outcome) in intents.into_iter().zip(outcomes) {
+                    match resolve(intent, outcome) {
+                        Resolution::Unresolved(intent, why) => unknown.push((intent, why)),
+                        resolution => resolutions.push(resolution),
+                    }
+                }
+                if !unknown.is_empty() {
+                    resolutions.extend(find_out(context, side, unknown).await);
+                }
+            }
+            Err(error) if error.may_have_applied => {
+                tracing::warn!(%side, failure = %error.failure, items = intents.len(), "the outcome of a batch is unknown");
+                let why = error.failure.to_string();
+                let unknown = intents
+                    .into_iter()
+                    .map(|intent| (intent, why.clone()))
+                    .collect();
+                resolutions.extend(find_out(context, side, unknown).await);
+                if !error.failure.is_transient() {
+                    failed = Some(context.account(side, error.failure));
+                }
+            }
+            Err(error) if error.failure.is_transient() => {
+                let wait = match error.failure {
+                    Failure::Throttled { retry_after } => retry_after,
+                    _ => None,
+                };
+                resolutions.extend(
+                    intents
+                        .into_iter()
+                        .map(|intent| Resolution::Later(intent, wait)),
+                );
+            }
+            Err(error) => {
+                resolutions.extend(intents.into_iter().map(|intent| {
+                    Resolution::Abandoned(intent, Found::Nothing, "the account failed")
+                }));
+                failed = Some(context.account(side, error.failure));
+            }
+        }
+    }
+    let mut wrote = settle_all(context, side, resolutions).await?;
+    wrote.failed = failed;
+    Ok(wrote)
+}
+
+/// Asks the remote what became of writes. Where it does not answer, they stay stored and are looked at by the next
+/// run.
+async fn find_out(
+    context: &Arc<Context>,
+    side: Side,
+    unknown: Vec<(Intent, String)>,
+) -> Vec<Resolution> {
+    let (intents, whys): (Vec<_>, Vec<_>) = unknown.into_iter().unzip();
+    match recovery::find_out(context, side, intents.clone()).await {
+        Ok(resolutions) => resolutions,
+        Err(error) => {
+            tracing::warn!(%side, %error, "what became of writes could not be found out; the next run asks again");
+            intents
+                .into_iter()
+                .zip(whys)
+                .map(|(intent, why)| Resolution::Unresolved(intent, why))
+                .collect()
+        }
+    }
+}
+
+/// An opt-in that was decided on is not sent if a newer opt-out has been seen since.
+async fn withdraw_outdated_opt_ins(
+    context: &Arc<Context>,
+    side: Side,
+    intents: Vec<Intent>,
+    resolutions: &mut Vec<Resolution>,
+) -> Result<Vec<Intent>, SyncError> {
+    let (grants, mut current): (Vec<_>, Vec<_>) = intents
+        .into_iter()
+        .partition(|intent| opt_in(intent).is_some());
+    if grants.is_empty() {
+        return Ok(current);
+    }
+    let mut opted_out: HashMap<(Side, RecordId), Option<Timestamp>> = HashMap::new();
+    for asked in Side::BOTH {
+        let ids: Vec<RecordId> = grants
+            .iter()
+            .filter_map(|intent| record_of(intent, asked).cloned())
+            .collect();
+        let seen = context
+            .store()
+            .observations(context.endpoint(asked), &ids)
+            .await?;
+        for seen in seen {
+            let opt_out = seen
+                .consents
+                .iter()
+                .find(|consent| consent.state == ConsentState::Unsubscribed);
+            if let Some(consent) = opt_out {
+                opted_out.insert((asked, seen.id), consent.at);
+            }
+        }
+    }
+    for intent in grants {
+        let granted = opt_in(&intent).and_then(|consent| consent.at);
+        let outdated = Side::BOTH.into_iter().any(|asked| {
+            let restricted =
+                record_of(&intent, asked).and_then(|id| opted_out.get(&(asked, id.clone())));
+            match restricted {
+                // The record that the opt-in came from has an opt-out now.
+                Some(_) if asked != side => true,
+                // The target's own opt-out is what older evidence must not lift.
+                Some(at) => at.is_some_and(|at| granted.is_none_or(|granted| granted <= at)),
+                None => false,
+            }
+        });
+        if outdated {
+            resolutions.push(Resolution::Abandoned(
+                intent,
+                Found::Nothing,
+                "an opt-out was seen meanwhile",
+            ));
+        } else {
+            current.push(intent);
+        }
+    }
+    Ok(current)
+}
+
+/// The opt-in that an intent carries, if it carries one.
+fn opt_in(intent: &Intent) -> Option<&Consent> {
+    intent.consents.iter().find(|consent| {
+        matches!(
+            consent.state,
+            ConsentState::Subscribed | ConsentState::Pending
+        )
+    })
+}
+
+/// The record of a side that an intent is about.
+fn record_of(intent: &Intent, side: Side) -> Option<&RecordId> {
+    if side == intent.target {
+        intent.effect.target_record()
+    } else {
+        Some(&intent.source_record)
+    }
+}
+
+async fn operations(
+    context: &Context,
+    side: Side,
+    intents: &[Intent],
+) -> Result<Vec<WriteOp>, SyncError> {
+    let ids: Vec<RecordId> = intents
+        .iter()
+        .filter_map(|intent| intent.effect.target_record().cloned())
+        .collect();
+    let seen: HashMap<RecordId, Observation> = if ids.is_empty() {
+        HashMap::new()
+    } else {
+        context
+            .store()
+            .observations(context.endpoint(side), &ids)
+            .await?
+            .into_iter()
+            .map(|seen| (seen.id.clone(), seen))
+            .collect()
+    };
+    let roles = &context.policy.roles[side.index()];
+    let known = |id: &RecordId| -> Fields {
+        seen.get(id)
+            .map(|seen| {
+                roles
+                    .iter()
+                    .filter_map(|name| Some((name.clone(), seen.fields.get(name)?.clone())))
+                    .collect()
+            })
+            .unwrap_or_default()
+    };
+    Ok(intents
+        .iter()
+        .map(|intent| match &intent.effect {
+            Effect::Create => WriteOp::Create(Create {
+                idempotency_key: intent.id.clone(),
+                fields: intent.patch.clone(),
+                consents: intent.consents.clone(),
+                deliverability: intent.deliverability.clone(),
+            }),
+            Effect::Update(id) => WriteOp::Update(Update {
+                id: id.clone(),
+                precondition: intent.precondition.clone(),
+                patch: intent.patch.clone(),
+                consents: intent.consents.clone(),
+                deliverability: intent.deliverability.clone(),
+                known: known(id),
+            }),
+            Effect::Remove(id, how) => WriteOp::Remove(Remove {
+                id: id.clone(),
+                precondition: intent.precondition.clone(),
+                how: *how,
+                known: known(id),
+            }),
+        })
+        .collect())
+}
+
+fn resolve(intent: Intent, outcome: Outcome) -> Resolution {
+    let removing = matches!(intent.effect, Effect::Remove(..));
+    match outcome {
+        Outcome::Written(_) if removing => Resolution::Done(intent, None, Source::Write),
+        Outcome::Written(entity) => Resolution::Done(intent, Some(Box::new(entity)), Source::Write),
+        Outcome::Gone if removing => Resolution::Done(intent, None, Source::Write),
+        Outcome::Gone => match intent.effect.target_record().cloned() {
+            Some(id) => Resolution::Abandoned(
+                intent,
+                Found::Absent(id, Absence::Deleted),
+                "the record is gone",
+            ),
+            None => Resolution::Refused {
+                intent,
+                cause: "the connector answered `gone` to a create".to_owned(),
+                suppressed: false,
+            },
+        },
+        Outcome::Stale(Some(entity)) => Resolution::Abandoned(
+            intent,
+            Found::Record(Box::new(entity)),
+            "the record changed meanwhile",
+        ),
+        Outcome::Stale(None) => {
+            Resolution::Abandoned(intent, Found::Nothing, "the record changed meanwhile")
+        }
+        Outcome::Moved(id) => {
+            Resolution::Abandoned(intent, Found::Moved(id), "the record was merged")
+        }
+        Outcome::Duplicate(id) => Resolution::Taken(intent, id),
+        Outcome::Suppressed(cause) => Resolution::Refused {
+            intent,
+            cause,
+            suppressed: true,
+        },
+        Outcome::Rejected { reason, field } => Resolution::Refused {
+            intent,
+            cause: match field {
+                Some(field) => format!("`{field}`: {reason}"),
+                None => reason,
+            },
+            suppressed: false,
+        },
+        Outcome::Deferred {
+            reason,
+            retry_after,
+        } => {
+            tracing::debug!(reason, "a write was deferred");
+            Resolution::Later(intent, retry_after.map(Duration::from_millis))
+        }
+        Outcome::Unknown(why) => Resolution::Unresolved(intent, why),
+    }
+}
+
+/// Stores what became of a batch, in one transaction.
+pub async fn settle_all(
+    context: &Arc<Context>,
+    side: Side,
+    resolutions: Vec<Resolution>,
+) -> Result<Wrote, SyncError> {
+    let mut wrote = Wrote::default();
+    let mut settlement = Settlement::new(context, side);
+    // Links are read, changed and stored: no other batch may do so in between.
+    let _settling = context.settling.lock().await;
+    settlement.load_links(&resolutions).await?;
+    for resolution in resolutions {
+        settlement.add(resolution, &mut wrote).await?;
+    }
+    settlement.store().await?;
+    let mut in_flight = context.in_flight();
+    for intent in &wrote.closed {
+        in_flight.remove(intent);
+    }
+    Ok(wrote)
+}
+
+struct Settlement<'a> {
+    context: &'a Arc<Context>,
+    side: Side,
+    links: HashMap<LinkId, Link>,
+    changed_links: Vec<LinkId>,
+    written: Vec<Observed>,
+    read: Vec<Observed>,
+    tombstones: Vec<Tombstone>,
+    removed: Vec<Tombstone>,
+    closed: Vec<String>,
+    dirty: [Vec<RecordId>; 2],
+    refetch: [Vec<RecordId>; 2],
+    conflicts: Vec<Conflict>,
+    parked: Vec<Parked>,
+    journal: Vec<JournalEntry>,
+}
+
+impl<'a> Settlement<'a> {
+    fn new(context: &'a Arc<Context>, side: Side) -> Self {
+        Self {
+            context,
+            side,
+            links: HashMap::new(),
+            changed_links: Vec::new(),
+            written: Vec::new(),
+            read: Vec::new(),
+            tombstones: Vec::new(),
+            removed: Vec::new(),
+            closed: Vec::new(),
+            dirty: [Vec::new(), Vec::new()],
+            refetch: [Vec::new(), Vec::new()],
+            conflicts: Vec::new(),
+            parked: Vec::new(),
+            journal: Vec::new(),
+        }
+    }
+
+    async fn load_links(&mut self, resolutions: &[Resolution]) -> Result<(), SyncError> {
+        let ids: Vec<RecordId> = resolutions
+            .iter()
+            .filter_map(|resolution| intent_of(resolution).effect.target_record().cloned())
+            .collect();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let links = self
+            .context
+            .store()
+            .links_by_record(self.context.name(), self.side, &ids)
+            .await?;
+        self.links
+            .extend(links.into_iter().map(|link| (link.id.clone(), link)));
+        Ok(())
+    }
+
+    async fn add(&mut self, resolution: Resolution, wrote: &mut Wrote) -> Result<(), SyncError> {
+        match resolution {
+            Resolution::Done(intent, entity, source) => {
+                self.done(&intent, entity, source, wrote);
+                self.close(intent, wrote);
+            }
+            Resolution::Abandoned(intent, found, why) => {
+                wrote.tally.abandoned += 1;
+                wrote
+                    .abandoned
+                    .push((intent.target.other(), intent.source_record.clone()));
+                self.found(&intent, found);
+                self.note(&intent, JournalKind::Abandoned, json!({ "why": why }));
+                self.close(intent, wrote);
+            }
+            Resolution::Refused {
+                intent,
+                cause,
+                suppressed,
+            } => {
+                self.refused(&intent, cause, suppressed, wrote);
+                self.close(intent, wrote);
+            }
+            Resolution::Taken(intent, holder) => {
+                self.taken(&intent, holder, wrote).await?;
+                self.close(intent, wrote);
+            }
+            Resolution::Later(intent, wait) => wrote.retry.push((intent, wait)),
+            Resolution::Unresolved(intent, why) => {
+                // The intent stays stored: the next run finds out what became of it before it plans anything.
+                tracing::warn!(
+                    intent = intent.id,
+                    why,
+                    "the outcome of a write stays unknown"
+                );
+                wrote
+                    .given_up
+                    .push((intent.target.other(), intent.source_record.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    fn close(&mut self, intent: Intent, wrote: &mut Wrote) {
+        self.closed.push(intent.id.clone());
+        wrote.closed.push(intent);
+    }
+
+    fn done(
+        &mut self,
+        intent: &Intent,
+        entity: Option<Box<Entity>>,
+        source: Source,
+        wrote: &mut Wrote,
+    ) {
+        let side = self.side;
+        let mut link = match &intent.link {
+            Some(id) => self.links.get(id).cloned(),
+            None => None,
+        };
+        match (&intent.effect, entity) {
+            (Effect::Remove(id, _), _) => {
+                wrote.tally.removed += 1;
+                self.removed.push(Tombstone {
+                    id: id.clone(),
+                    why: Absence::Archived,
+                    revision: None,
+                });
+                if let Some(link) = &mut link {
+                    link.base.ended = true;
+                }
+            }
+            (effect, Some(entity)) => {
+                let entity = settle::completed(intent, *entity);
+                if matches!(effect, Effect::Create) {
+                    wrote.tally.created += 1;
+                    let [a, b] = match side {
+                        Side::A => [&entity.id, &intent.source_record],
+                        Side::B => [&intent.source_record, &entity.id],
+                    };
+                    link = Some(Link {
+                        id: LinkId(self.context.ids().next()),
+                        a: a.clone(),
+                        b: b.clone(),
+                        base: Base::default(),
+                    });
+                } else {
+                    wrote.tally.updated += 1;
+                }
+                if let Some(link) = &mut link {
+                    settle::settle(&mut link.base, intent, &entity, &self.context.policy);
+                    if settle::shows_more(&link.base, intent, &entity, &self.context.policy) {
+                        self.dirty[side.index()].push(entity.id.clone());
+                    }
+                }
+                let observed = self.context.observed(side, entity);
+                match source {
+                    Source::Write => self.written.push(observed),
+                    Source::Fetch | Source::Listing => self.read.push(observed),
+                }
+            }
+            (_, None) => {}
+        }
+        let Some(link) = link else {
+            // The link was dissolved meanwhile: the records are planned again as they are.
+            self.again(intent);
+            return;
+        };
+        let about = (side, link.record(side).clone());
+        self.journal.push(JournalEntry {
+            at: self.context.now(),
+            run: Some(intent.run.clone()),
+            kind: JournalKind::Settled,
+            link: Some(link.id.clone()),
+            side: Some(about.0),
+            record: Some(about.1),
+            detail: json!({
+                "effect": effect_name(&intent.effect),
+                "from": intent.source_record,
+                "patch": intent.patch,
+                "before": intent.before,
+                "consents": intent.consents,
+                "deliverability": intent.deliverability,
+            }),
+        });
+        self.changed_links.push(link.id.clone());
+        self.links.insert(link.id.clone(), link);
+    }
+
+    fn again(&mut self, intent: &Intent) {
+        self.dirty[intent.target.other().index()].push(intent.source_record.clone());
+        if let Some(id) = intent.effect.target_record() {
+            self.dirty[intent.target.index()].push(id.clone());
+        }
+    }
+
+    fn found(&mut self, intent: &Intent, found: Found) {
+        let side = self.side;
+        match found {
+            Found::Record(entity) => {
+                self.dirty[side.index()].push(entity.id.clone());
+                self.read.push(self.context.observed(side, *entity));
+            }
+            Found::Absent(id, why) => self.tombstones.push(Tombstone {
+                id,
+                why,
+                revision: None,
+            }),
+            Found::Moved(id) => {
+                self.refetch[side.index()].push(id.clone());
+                if let Some(old) = intent.effect.target_record() {
+                    self.tombstones.push(Tombstone {
+                        id: old.clone(),
+                        why: Absence::MergedInto(id),
+                        revision: None,
+                    });
+                }
+            }
+            Found::Nothing => {
+                if let Some(id) = intent.effect.target_record() {
+                    self.refetch[side.index()].push(id.clone());
+                }
+            }
+        }
+        self.dirty[intent.target.other().index()].push(intent.source_record.clone());
+    }
+
+    fn refused(&mut self, intent: &Intent, cause: String, suppressed: bool, wrote: &mut Wrote) {
+        let kind = if suppressed {
+            wrote.tally.suppressed += 1;
+            JournalKind::Suppressed
+        } else {
+            wrote.tally.parked += 1;
+            JournalKind::Parked
+        };
+        self.note(intent, kind, json!({ "cause": cause }));
+        let link = intent
+            .link
+            .as_ref()
+            .and_then(|id| self.links.get_mut(id))
+            .filter(|_| suppressed && !intent.consents.is_empty());
+        if let Some(link) = link {
+            // The remote protects the person: its state is taken as it is, and the rest is planned without it.
+            for (name, planned) in &intent.base.consents {
+                let mut images = planned.clone();
+                let target = match self.side {
+                    Side::A => &mut images.a,
+                    Side::B => &mut images.b,
+                };
+                *target = link
+                    .base
+                    .consents
+                    .get(name)
+                    .map_or(ConsentState::Unspecified, |base| {
+                        base.image(self.side).clone()
+                    });
+                link.base.consents.insert(name.clone(), images);
+            }
+            self.changed_links.push(link.id.clone());
+            if !intent.patch.is_empty() || intent.deliverability.is_some() {
+                self.again(intent);
+            }
+            return;
+        }
+        self.parked.push(Parked {
+            side: intent.target.other(),
+            record: intent.source_record.clone(),
+            at: self.context.now(),
+            cause: if suppressed {
+                format!("suppressed by the remote: {cause}")
+            } else {
+                cause
+            },
+        });
+    }
+
+    async fn taken(
+        &mut self,
+        intent: &Intent,
+        holder: Option<RecordId>,
+        wrote: &mut Wrote,
+    ) -> Result<(), SyncError> {
+        let creating = matches!(intent.effect, Effect::Create);
+        let holder = match holder {
+            Some(id) => Some(id),
+            None => recovery::find_holder(self.context, self.side, intent).await,
+        };
+        let linked = match &holder {
+            Some(id) => !self
+                .context
+                .store()
+                .links_by_record(self.context.name(), self.side, std::slice::from_ref(id))
+                .await?
+                .is_empty(),
+            None => false,
+        };
+        match holder {
+            // It exists already and belongs to nobody: once it is read, the key links the two.
+            Some(id) if creating && !linked && self.reads_as_match(intent, &id).await? => {
+                self.refetch[self.side.index()].push(id);
+                self.dirty[intent.target.other().index()].push(intent.source_record.clone());
+                wrote.tally.abandoned += 1;
+                wrote
+                    .abandoned
+                    .push((intent.target.other(), intent.source_record.clone()));
+                self.note(
+                    intent,
+                    JournalKind::Abandoned,
+                    json!({ "why": "a record with the same key exists" }),
+                );
+            }
+            holder => {
+                wrote.tally.conflicts += 1;
+                let (side, record) = match &intent.link {
+                    Some(link) => (
+                        Side::A,
+                        self.links
+                            .get(link)
+                            .map_or_else(|| intent.source_record.clone(), |link| link.a.clone()),
+                    ),
+                    None => (intent.target.other(), intent.source_record.clone()),
+                };
+                let which = holder.as_ref().map_or_else(
+                    || "which the remote does not name".to_owned(),
+                    |id| format!("`{id}`"),
+                );
+                self.conflicts.push(Conflict {
+                    side,
+                    record,
+                    about: "merge".to_owned(),
+                    link: intent.link.clone(),
+                    at: self.context.now(),
+                    why: format!(
+                        "side {} has another record with the same key, {which}; merge the two there",
+                        self.side
+                    ),
+                    detail: json!({ "side": self.side, "holder": holder }),
+                });
+                self.note(
+                    intent,
+                    JournalKind::Conflict,
+                    json!({ "about": "merge", "holder": holder }),
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a record that is said to have the same key is found by ours, so that planning again leads somewhere.
+    async fn reads_as_match(&mut self, intent: &Intent, id: &RecordId) -> Result<bool, SyncError> {
+        let wanted = self.context.policy.match_key(self.side, &intent.patch);
+        let fetched = fetch(self.context, self.side, std::slice::from_ref(id)).await?;
+        Ok(fetched.answers.into_iter().any(|(_, answer)| match answer {
+            Fetched::Found(entity) => {
+                self.context.policy.match_key(self.side, &entity.fields) == wanted
+            }
+            Fetched::Absent(_) | Fetched::Failed(_) => false,
+        }))
+    }
+
+    fn note(&mut self, intent: &Intent, kind: JournalKind, detail: serde_json::Value) {
+        let about = intent.effect.target_record().map_or_else(
+            || (intent.target.other(), intent.source_record.clone()),
+            |id| (intent.target, id.clone()),
+        );
+        self.journal.push(JournalEntry {
+            at: self.context.now(),
+            run: Some(intent.run.clone()),
+            kind,
+            link: intent.link.clone(),
+            side: Some(about.0),
+            record: Some(about.1),
+            detail,
+        });
+    }
+
+    async fn store(mut self) -> Result<(), SyncError> {
+        let endpoint = self.context.endpoint(self.side).clone();
+        let sent = self.context.store().sequence();
+        let observe = |source, records, tombstones| Change::Observe {
+            endpoint: endpoint.clone(),
+            source,
+            sent,
+            snapshot: None,
+            records,
+            tombstones,
+        };
+        let mut changes = Vec::new();
+        if !self.written.is_empty() || !self.removed.is_empty() {
+            changes.push(observe(Source::Write, self.written, self.removed));
+        }
+        if !self.read.is_empty() || !self.tombstones.is_empty() {
+            changes.push(observe(Source::Fetch, self.read, self.tombstones));
+        }
+        let links: Vec<Link> = self
+            .changed_links
+            .iter()
+            .filter_map(|id| self.links.remove(id))
+            .collect();
+        if !links.is_empty() {
+            changes.push(Change::PutLinks(links));
+        }
+        for side in Side::BOTH {
+            for (ids, refetch) in [
+                (std::mem::take(&mut self.refetch[side.index()]), true),
+                (std::mem::take(&mut self.dirty[side.index()]), false),
+            ] {
+                if !ids.is_empty() {
+                    changes.push(Change::MarkDirty { side, ids, refetch });
+                }
+            }
+        }
+        if !self.conflicts.is_empty() {
+            changes.push(Change::PutConflicts(self.conflicts));
+        }
+        if !self.parked.is_empty() {
+            changes.push(Change::Park(self.parked));
+        }
+        if !self.closed.is_empty() {
+            changes.push(Change::RemoveIntents(self.closed));
+        }
+        if !self.journal.is_empty() {
+            changes.push(Change::Journal(self.journal));
+        }
+        if !changes.is_empty() {
+            self.context.commit(changes).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Gives up writes that were certainly not applied: their records are planned again by the next run.
+pub async fn give_up(
+    context: &Arc<Context>,
+    side: Side,
+    intents: Vec<Intent>,
+    why: &'static str,
+) -> Result<Wrote, SyncError> {
+    let resolutions = intents
+        .into_iter()
+        .map(|intent| Resolution::Abandoned(intent, Found::Nothing, why))
+        .collect();
+    settle_all(context, side, resolutions).await
+}
+
+fn intent_of(resolution: &Resolution) -> &Intent {
+    match resolution {
+        Resolution::Done(intent, ..)
+        | Resolution::Abandoned(intent, ..)
+        | Resolution::Refused { intent, .. }
+        | Resolution::Taken(intent, _)
+        | Resolution::Later(intent, _)
+        | Resolution::Unresolved(intent, _) => intent,
+    }
+}
+
+fn effect_name(effect: &Effect) -> &'static str {
+    match effect {
+        Effect::Create => "create",
+        Effect::Update(_) => "update",
+        Effect::Remove(..) => "remove",
+    }
+}
