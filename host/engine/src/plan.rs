@@ -39,6 +39,8 @@ pub struct SideWrite {
     pub deliverability: Option<Deliverability>,
     /// The base entries that become true when this is written.
     pub base: Base,
+    /// Entries of `base` whose other side is written too.
+    pub shared: Vec<String>,
 }
 
 impl SideWrite {
@@ -249,14 +251,13 @@ fn reconcile_field(
                     .before
                     .insert(name.clone(), sides[side.index()].value.clone());
                 target.patch.insert(name, value);
-                let mut images = write.base.clone();
                 if both {
-                    // The other side's image becomes true with its own write.
-                    let other = side.other();
-                    *crate::merge::image_mut(&mut images, other) =
-                        base.map_or(Value::Null, |base| base.image(other).clone());
+                    target.shared.push(rule.name.clone());
                 }
-                target.base.fields.insert(rule.name.clone(), images);
+                target
+                    .base
+                    .fields
+                    .insert(rule.name.clone(), write.base.clone());
             }
         }
     }
@@ -298,13 +299,13 @@ fn reconcile_consents(
             };
             let target = &mut writes[side.index()];
             target.consents.push(consent);
-            let mut images = decision.base.clone();
             if both {
-                // A state that no side ever shows: until its own write is settled, the other side is written again.
-                *consent::image_mut(&mut images, side.other()) =
-                    ConsentState::Other("unsettled".to_owned());
+                target.shared.push(rule.name.clone());
             }
-            target.base.consents.insert(rule.name.clone(), images);
+            target
+                .base
+                .consents
+                .insert(rule.name.clone(), decision.base.clone());
         }
     }
 }

@@ -20,6 +20,12 @@ pub fn settle(base: &mut Base, intent: &Intent, written: &Entity, policy: &Polic
         {
             *merge::image_mut(&mut images, target) = value.clone();
         }
+        if let Some(known) = base.fields.get(name)
+            && intent.shared.contains(name)
+        {
+            let other = target.other();
+            *merge::image_mut(&mut images, other) = known.image(other).clone();
+        }
         base.fields.insert(name.clone(), images);
     }
     for (name, planned) in &intent.base.consents {
@@ -28,6 +34,12 @@ pub fn settle(base: &mut Base, intent: &Intent, written: &Entity, policy: &Polic
             && let Some(said) = consent::find(rule, target, &written.consents)
         {
             *consent::image_mut(&mut images, target) = said.state.clone();
+        }
+        if let Some(known) = base.consents.get(name)
+            && intent.shared.contains(name)
+        {
+            let other = target.other();
+            *consent::image_mut(&mut images, other) = known.image(other).clone();
         }
         base.consents.insert(name.clone(), images);
     }

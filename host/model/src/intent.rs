@@ -57,6 +57,9 @@ pub struct Intent {
     pub precondition: Option<Revision>,
     /// The base entries that become true when this is settled: the source's images as planned, the target's as expected.
     pub base: Base,
+    /// Entries of `base` whose other side is written too, by an intent of its own: that one makes its image true.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shared: Vec<String>,
     /// It carries an opt-out and goes before everything else.
     pub restricts: bool,
 }

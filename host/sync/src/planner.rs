@@ -499,10 +499,10 @@ impl<'a> Batch<'a> {
 
     fn update(&mut self, side: Side, link: &Link, seen: &[Observation; 2], write: SideWrite) {
         let restricts = write.restricts();
-        if let Some(preview) = self.preview.as_deref_mut() {
-            if restricts {
-                preview.report.restrict.add(side, 1);
-            }
+        if let Some(preview) = self.preview.as_deref_mut()
+            && restricts
+        {
+            preview.report.restrict.add(side, 1);
         }
         let id = self.context.ids().next();
         self.intend(
@@ -519,6 +519,7 @@ impl<'a> Batch<'a> {
                 deliverability: write.deliverability,
                 precondition: seen[side.index()].revision.clone(),
                 base: write.base,
+                shared: write.shared,
                 restricts,
             },
             "update",
@@ -547,6 +548,7 @@ impl<'a> Batch<'a> {
                 deliverability: None,
                 precondition: seen[side.index()].revision.clone(),
                 base: Base::default(),
+                shared: Vec::new(),
                 restricts: false,
             },
             "remove",
@@ -779,6 +781,7 @@ impl<'a> Batch<'a> {
                 deliverability: write.deliverability,
                 precondition: None,
                 base: write.base,
+                shared: write.shared,
                 // A record that starts with an opt-out takes nothing away from anybody: it need not overtake.
                 restricts: restricts && former.is_some(),
             },

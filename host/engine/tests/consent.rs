@@ -1,0 +1,130 @@
+//! What the planner decides about opt-ins and opt-outs, one fact a test.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod support;
+
+use samspel_model::{ConsentState, Side};
+use serde_json::json;
+use support::{SPEC, World, consent, policy};
+
+const EARLY: &str = "2026-01-01T00:00:00Z";
+const LATE: &str = "2026-03-01T00:00:00Z";
+
+fn pair() -> World {
+    World::new(
+        json!({ "email": "ann@x.org" }),
+        json!({ "address": "ann@x.org" }),
+    )
+}
+
+fn allowing(sides: &str) -> String {
+    format!("{SPEC}\nconsent = {{ opt-in-from = {sides} }}")
+}
+
+#[test]
+fn the_first_sync_takes_the_most_restrictive() {
+    for (out, other) in [(Side::A, Side::B), (Side::B, Side::A)] {
+        let mut world = pair();
+        world.say(out, consent(ConsentState::Unsubscribed, Some(EARLY)));
+        // Newer, and still no reason: at the first sync nothing tells that it was given after the opt-out was known.
+        world.say(other, consent(ConsentState::Subscribed, Some(LATE)));
+        world.settle(&policy(&allowing(r#"["a", "b"]"#)));
+        assert_eq!(world.state(other), ConsentState::Unsubscribed);
+    }
+}
+
+#[test]
+fn an_opt_out_on_either_side_reaches_the_other() {
+    for side in Side::BOTH {
+        let mut world = pair();
+        world.settle(&policy(SPEC));
+        world.say(side, consent(ConsentState::Unsubscribed, Some(EARLY)));
+        world.settle(&policy(SPEC));
+        assert_eq!(world.state(side.other()), ConsentState::Unsubscribed);
+    }
+}
+
+#[test]
+fn absence_and_unspecified_never_lift_an_opt_out() {
+    let mut world = pair();
+    world.say(Side::B, consent(ConsentState::Unsubscribed, Some(EARLY)));
+    world.settle(&policy(SPEC));
+    // HubSpot forgets an opt-out when the address changes.
+    world.seen[0].consents.clear();
+    world.settle(&policy(SPEC));
+    assert_eq!(world.state(Side::A), ConsentState::Unsubscribed);
+}
+
+#[test]
+fn an_opt_out_that_both_sides_forget_is_written_to_both() {
+    let mut world = pair();
+    world.say(Side::B, consent(ConsentState::Unsubscribed, Some(EARLY)));
+    world.settle(&policy(SPEC));
+    world.seen[0].consents.clear();
+    world.seen[1].consents.clear();
+    world.settle(&policy(SPEC));
+    for side in Side::BOTH {
+        assert_eq!(world.state(side), ConsentState::Unsubscribed);
+    }
+}
+
+#[test]
+fn an_undated_opt_in_never_lifts_an_opt_out() {
+    let policy = policy(&allowing(r#"["a", "b"]"#));
+    let mut world = pair();
+    world.say(Side::B, consent(ConsentState::Unsubscribed, Some(EARLY)));
+    world.settle(&policy);
+    world.say(Side::A, consent(ConsentState::Subscribed, None));
+    world.settle(&policy);
+    assert_eq!(world.state(Side::A), ConsentState::Unsubscribed);
+}
+
+#[test]
+fn an_older_opt_in_never_lifts_an_opt_out() {
+    let policy = policy(&allowing(r#"["a", "b"]"#));
+    let mut world = pair();
+    world.say(Side::B, consent(ConsentState::Unsubscribed, Some(LATE)));
+    world.settle(&policy);
+    world.say(Side::A, consent(ConsentState::Subscribed, Some(EARLY)));
+    world.settle(&policy);
+    assert_eq!(world.state(Side::A), ConsentState::Unsubscribed);
+}
+
+#[test]
+fn a_newer_dated_opt_in_from_an_allowed_side_lifts_an_opt_out() {
+    let policy = policy(&allowing(r#"["b"]"#));
+    let mut world = pair();
+    world.say(Side::A, consent(ConsentState::Unsubscribed, Some(EARLY)));
+    world.settle(&policy);
+    world.say(Side::B, consent(ConsentState::Subscribed, Some(LATE)));
+    let plan = world.step(&policy);
+    assert_eq!(world.state(Side::A), ConsentState::Subscribed);
+    assert_eq!(plan.lifted.len(), 1, "the evidence goes to the journal");
+    assert!(world.plan(&policy).is_at_rest());
+}
+
+#[test]
+fn a_newer_opt_in_from_another_side_is_left_to_a_person() {
+    let policy = policy(&allowing(r#"["a"]"#));
+    let mut world = pair();
+    world.say(Side::A, consent(ConsentState::Unsubscribed, Some(EARLY)));
+    world.settle(&policy);
+    world.say(Side::B, consent(ConsentState::Subscribed, Some(LATE)));
+    let plan = world.step(&policy);
+    assert_eq!(plan.writes, [None, None]);
+    assert_eq!(plan.undecided[0].about, "email/marketing");
+    assert_eq!(world.state(Side::A), ConsentState::Unsubscribed);
+}
+
+#[test]
+fn a_side_that_does_not_take_an_opt_out_is_not_asked_again() {
+    let policy = policy(SPEC);
+    let mut world = pair();
+    world.settle(&policy);
+    world.say(Side::A, consent(ConsentState::Unsubscribed, Some(EARLY)));
+    world.step(&policy);
+    // The remote answered with another state than the one that was sent.
+    world.say(Side::B, consent(ConsentState::Pending, None));
+    world.base.consents.get_mut("email/marketing").unwrap().b = ConsentState::Pending;
+    assert!(world.plan(&policy).is_at_rest());
+}

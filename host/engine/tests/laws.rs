@@ -1,0 +1,218 @@
+//! The planner's algebra, on random bases, values and policies.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod support;
+
+use proptest::prelude::*;
+use samspel_engine::Policy;
+use samspel_engine::settle;
+use samspel_model::{ConsentState, Presence, Side};
+use serde_json::{Value, json};
+use support::{World, consent, crm, platform, spec};
+
+fn text() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        Just(Value::Null),
+        Just(json!("")),
+        "[a-c]{1,2}".prop_map(Value::String),
+        "[a-c]{1,2} ".prop_map(Value::String),
+    ]
+}
+
+fn address() -> impl Strategy<Value = Value> {
+    "[aA]{1,2}@x".prop_map(Value::String)
+}
+
+fn set() -> impl Strategy<Value = Value> {
+    proptest::collection::btree_set("[x-z]", 0..4)
+        .prop_map(|items| Value::Array(items.into_iter().map(Value::String).collect()))
+}
+
+fn state() -> impl Strategy<Value = (ConsentState, Option<&'static str>)> {
+    (
+        prop_oneof![
+            Just(ConsentState::Subscribed),
+            Just(ConsentState::Unsubscribed),
+            Just(ConsentState::Pending),
+            Just(ConsentState::Unspecified),
+        ],
+        prop_oneof![
+            Just(None),
+            Just(Some("2026-01-01T00:00:00Z")),
+            Just(Some("2026-02-01T00:00:00Z")),
+            Just(Some("2026-03-01T00:00:00Z")),
+        ],
+    )
+}
+
+#[derive(Debug, Clone)]
+struct Side1 {
+    address: Value,
+    name: Value,
+    tags: Value,
+    consent: (ConsentState, Option<&'static str>),
+}
+
+fn side() -> impl Strategy<Value = Side1> {
+    (address(), text(), set(), state()).prop_map(|(address, name, tags, consent)| Side1 {
+        address,
+        name,
+        tags,
+        consent,
+    })
+}
+
+fn put(world: &mut World, side: Side, held: &Side1) {
+    let names = match side {
+        Side::A => ["email", "name", "tags"],
+        Side::B => ["address", "NAME", "labels"],
+    };
+    for (name, value) in names
+        .into_iter()
+        .zip([&held.address, &held.name, &held.tags])
+    {
+        world.set(side, name, value.clone());
+    }
+    world.say(side, consent(held.consent.0.clone(), held.consent.1));
+}
+
+fn any_policy() -> impl Strategy<Value = Policy> {
+    let conflict = prop_oneof![Just("a"), Just("b"), Just("newest"), Just("queue")];
+    let direction = prop_oneof![Just("both"), Just("a-to-b"), Just("b-to-a")];
+    let first = prop_oneof![Just("a"), Just("b"), Just("newest"), Just("queue")];
+    let opt_in = prop_oneof![
+        Just("[]"),
+        Just(r#"["a"]"#),
+        Just(r#"["b"]"#),
+        Just(r#"["a", "b"]"#)
+    ];
+    (conflict, direction, first, opt_in).prop_map(|(conflict, direction, first, opt_in)| {
+        let text = format!(
+            r#"
+            a = {{ account = "crm", collection = "contacts" }}
+            b = {{ account = "mail", collection = "members" }}
+            match = {{ a = "email", b = "address" }}
+            new-members = "transactional"
+            first-sync = "{first}"
+            consent = {{ opt-in-from = {opt_in} }}
+            fields = [
+                {{ a = "email", b = "address" }},
+                {{ a = "name", b = "NAME", on-conflict = "{conflict}", direction = "{direction}" }},
+                {{ a = "tags", b = "labels", on-conflict = "union" }},
+            ]"#
+        );
+        Policy::compile(&spec(&text), &crm(), &platform()).unwrap()
+    })
+}
+
+/// A world in which two records were reconciled and then changed.
+fn changed() -> impl Strategy<Value = (Policy, World)> {
+    (any_policy(), side(), side(), side(), side()).prop_map(|(policy, a, b, a2, b2)| {
+        let mut world = World::new(json!({}), json!({}));
+        put(&mut world, Side::A, &a);
+        put(&mut world, Side::B, &b);
+        world.step(&policy);
+        put(&mut world, Side::A, &a2);
+        put(&mut world, Side::B, &b2);
+        (policy, world)
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+
+    #[test]
+    fn nothing_changed_means_nothing_to_do((policy, mut world) in changed()) {
+        for _ in 0..3 {
+            world.step(&policy);
+        }
+        let before = world.base.clone();
+        let plan = world.step(&policy);
+        prop_assert_eq!(&plan.writes, &[None, None]);
+        prop_assert!(!plan.advances());
+        prop_assert_eq!(before, world.base);
+    }
+
+    #[test]
+    fn one_plan_carried_out_leaves_nothing_to_write((policy, mut world) in changed()) {
+        world.step(&policy);
+        prop_assert_eq!(world.plan(&policy).writes, [None, None]);
+    }
+
+    #[test]
+    fn every_written_value_was_seen((policy, world) in changed()) {
+        let plan = world.plan(&policy);
+        for side in Side::BOTH {
+            for (name, value) in plan.writes[side.index()].iter().flat_map(|w| &w.patch) {
+                if name == "tags" || name == "labels" {
+                    continue; // a union is made of items that were seen
+                }
+                let seen = &world.seen[side.other().index()].fields;
+                let empty = value.is_null();
+                prop_assert!(
+                    empty || seen.values().any(|seen| seen == value),
+                    "{name} := {value} was not seen in {seen:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn an_opt_out_is_lifted_only_by_newer_dated_evidence_of_an_allowed_side((policy, world) in changed()) {
+        let restricted = world.base.consents["email/marketing"].restricted.clone();
+        let plan = world.plan(&policy);
+        let grants = plan.writes.iter().flatten().any(|write| write.grants());
+        if let Some(restriction) = restricted && grants {
+            let justified = Side::BOTH.into_iter().any(|side| {
+                let said = &world.seen[side.index()].consents[0];
+                policy.opt_in_from[side.index()]
+                    && said.state == ConsentState::Subscribed
+                    && said.at > Some(restriction.at)
+            });
+            prop_assert!(justified, "{restriction:?} was lifted by {:?}", world.seen);
+            prop_assert_eq!(plan.lifted.len(), 1);
+        }
+    }
+
+    #[test]
+    fn an_opt_out_of_one_side_is_never_answered_by_an_opt_in_of_the_other((policy, mut world) in changed()) {
+        world.step(&policy);
+        let states = Side::BOTH.map(|side| world.state(side));
+        let plan = world.plan(&policy);
+        if plan.undecided.iter().all(|u| u.about != "email/marketing") {
+            let restricted = world.base.consents["email/marketing"].restricted.is_some();
+            if restricted {
+                prop_assert_eq!(states, [ConsentState::Unsubscribed, ConsentState::Unsubscribed]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_settled_base_is_what_both_sides_hold((policy, mut world) in changed()) {
+        let plan = world.step(&policy);
+        for rule in &policy.fields {
+            if plan.undecided.iter().any(|u| u.about == rule.name) {
+                continue;
+            }
+            let base = &world.base.fields[&rule.name];
+            for side in Side::BOTH {
+                prop_assert!(rule.normalizer.same(base.image(side), world.get(side, rule.field(side))));
+            }
+        }
+    }
+
+    #[test]
+    fn a_record_that_is_gone_is_never_written((policy, mut world) in changed(), gone in prop_oneof![Just(Side::A), Just(Side::B)]) {
+        world.seen[gone.index()].presence = Presence::Gone;
+        prop_assert_eq!(world.plan(&policy).writes, [None, None]);
+    }
+
+    #[test]
+    fn advancing_twice_is_advancing_once((policy, mut world) in changed()) {
+        let plan = world.plan(&policy);
+        settle::advance(&mut world.base, plan.advance.clone());
+        let once = world.base.clone();
+        settle::advance(&mut world.base, plan.advance);
+        prop_assert_eq!(once, world.base);
+    }
+}
