@@ -183,6 +183,14 @@ pub struct ApiError {
     pub errors: Vec<Value>,
 }
 
+/// The errors of a batch's answer, 200 or 207.
+#[derive(Debug, Default, Deserialize)]
+pub struct Errors {
+    /// Each about one or several items.
+    #[serde(default)]
+    pub errors: Vec<ApiError>,
+}
+
 impl ApiError {
     /// Of an answer; empty where the body is something else (a gateway's page).
     pub fn of(response: &Response) -> Self {

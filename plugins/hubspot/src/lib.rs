@@ -3,7 +3,6 @@
 //! The facts that this connector relies on, and how sure they are, stand in its README.
 
 mod api;
-mod batch;
 mod consent;
 mod contact;
 mod incremental;

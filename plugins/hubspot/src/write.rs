@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use samspel_connector::answers::Attempt;
+use samspel_connector::batch::{self, Job};
 use samspel_connector::fields::{Fields, Selection};
 use samspel_connector::http::{Request, Response};
 use samspel_connector::outcomes::Outcomes;
@@ -16,8 +17,7 @@ use samspel_connector::{
 use serde::Deserialize;
 use serde_json::Map;
 
-use crate::api::{self, Input};
-use crate::batch::{self, Errors, Job};
+use crate::api::{self, Errors, Input};
 use crate::consent::Wish;
 use crate::contact::Contact;
 use crate::settings::Settings;
@@ -92,31 +92,10 @@ pub fn write(settings: &Settings, writes: Vec<WriteOp>) -> Result<Vec<Outcome>> 
             Err(outcome) => outcomes.set(index, Ok(outcome)),
         }
     }
-    for wave in waves(&plans) {
+    for wave in batch::waves(plans.iter().map(|(&index, plan)| (index, plan.id()))) {
         send(settings, &plans, &wave, &mut outcomes);
     }
     outcomes.finish()
-}
-
-/// Several writes to one contact go out one after the other: side by side their order would be chance, and a batch may
-/// be refused for holding an id twice.
-fn waves(plans: &BTreeMap<usize, Plan>) -> Vec<Vec<usize>> {
-    let mut waves: Vec<Vec<usize>> = Vec::new();
-    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
-    for (&index, plan) in plans {
-        let wave = plan.id().map_or(0, |id| {
-            let count = seen.entry(id).or_insert(0);
-            *count += 1;
-            *count - 1
-        });
-        if waves.len() <= wave {
-            waves.push(Vec::new());
-        }
-        if let Some(wave) = waves.get_mut(wave) {
-            wave.push(index);
-        }
-    }
-    waves
 }
 
 /// What a write comes down to, or its outcome where HubSpot need not be asked.
@@ -410,6 +389,14 @@ struct ContactAnswer {
 struct Create<'a>(&'a Plans);
 
 impl Job for Create<'_> {
+    fn size(&self) -> usize {
+        api::BATCH
+    }
+
+    fn refuse(&self, answer: &Response) -> Attempt {
+        api::refusal(answer)
+    }
+
     fn request(&self, items: &[usize]) -> Request {
         let inputs: Vec<_> = get(self.0, items).map(|(_, plan)| input(plan)).collect();
         api::batch_create(&inputs)
@@ -456,6 +443,10 @@ impl Job for Create<'_> {
 
 /// Errors that name the item that they are about.
 fn refusals(plans: &Plans, items: &[usize], errors: &Errors) -> Vec<(usize, Attempt)> {
+    if let ([item], [error, ..]) = (items, errors.errors.as_slice()) {
+        // In the answer to a batch of one there is nothing else that it could be about.
+        return vec![(*item, Ok(error.outcome()))];
+    }
     let mut refused = Vec::new();
     for error in &errors.errors {
         let traces = error.context("objectWriteTraceId");
@@ -479,6 +470,14 @@ fn refusals(plans: &Plans, items: &[usize], errors: &Errors) -> Vec<(usize, Atte
 struct Update<'a>(&'a Plans);
 
 impl Job for Update<'_> {
+    fn size(&self) -> usize {
+        api::BATCH
+    }
+
+    fn refuse(&self, answer: &Response) -> Attempt {
+        api::refusal(answer)
+    }
+
     fn request(&self, items: &[usize]) -> Request {
         let inputs: Vec<_> = get(self.0, items).map(|(_, plan)| input(plan)).collect();
         api::batch_update(&inputs)
@@ -513,6 +512,14 @@ impl Job for Update<'_> {
 struct Archive<'a>(&'a Plans);
 
 impl Job for Archive<'_> {
+    fn size(&self) -> usize {
+        api::BATCH
+    }
+
+    fn refuse(&self, answer: &Response) -> Attempt {
+        api::refusal(answer)
+    }
+
     fn request(&self, items: &[usize]) -> Request {
         let ids: Vec<_> = get(self.0, items)
             .filter_map(|(_, plan)| plan.id())
@@ -539,6 +546,14 @@ fn told(plan: &Plan, at: Option<samspel_connector::jiff::Timestamp>) -> Option<A
 struct Unsubscribe<'a>(&'a Plans);
 
 impl Job for Unsubscribe<'_> {
+    fn size(&self) -> usize {
+        api::BATCH
+    }
+
+    fn refuse(&self, answer: &Response) -> Attempt {
+        api::refusal(answer)
+    }
+
     fn request(&self, items: &[usize]) -> Request {
         let emails: Vec<_> = get(self.0, items)
             .filter_map(|(_, plan)| plan.email.as_deref())
@@ -554,7 +569,7 @@ impl Job for Unsubscribe<'_> {
             answer.json()?
         };
         if !errors.errors.is_empty() {
-            return Ok(Vec::new());
+            return Ok(refusals(self.0, items, &errors));
         }
         Ok(get(self.0, items)
             .filter_map(|(index, plan)| Some((index, told(plan, at)?)))
@@ -569,6 +584,8 @@ struct WriteStatus<'a>(&'a Plans);
 struct StatusAnswer {
     #[serde(default)]
     results: Vec<StatusResult>,
+    #[serde(flatten)]
+    errors: Errors,
 }
 
 #[derive(Deserialize)]
@@ -580,6 +597,14 @@ struct StatusResult {
 }
 
 impl Job for WriteStatus<'_> {
+    fn size(&self) -> usize {
+        api::BATCH
+    }
+
+    fn refuse(&self, answer: &Response) -> Attempt {
+        api::refusal(answer)
+    }
+
     fn request(&self, items: &[usize]) -> Request {
         let inputs: Vec<Value> = get(self.0, items)
             .filter_map(|(_, plan)| Some(plan.wish.as_ref()?.input(plan.email.as_deref()?)))
@@ -590,6 +615,7 @@ impl Job for WriteStatus<'_> {
     fn accept(&self, items: &[usize], answer: &Response) -> Result<Vec<(usize, Attempt)>> {
         let date = answer.date();
         let answer: StatusAnswer = answer.json()?;
+        let refused = refusals(self.0, items, &answer.errors);
         Ok(get(self.0, items)
             .filter_map(|(index, plan)| {
                 let email = plan.email.as_deref()?;
@@ -604,6 +630,7 @@ impl Job for WriteStatus<'_> {
                 };
                 Some((index, told(plan, at.or(date))?))
             })
+            .chain(refused)
             .collect())
     }
 }

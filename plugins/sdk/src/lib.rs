@@ -10,6 +10,7 @@
 //! | [`fields`] | a record's flat JSON object, patches, the fields that the host asked for |
 //! | [`schema`], [`descriptor`] | fields, collections, settings, what the connector asks for |
 //! | [`cursor`], [`paging`], [`incremental`] | positions, pages, reading what changed without losing anything |
+//! | [`batch`] | writes that one request takes many of, with an answer for each |
 //! | [`outcomes`] | one outcome per write, in order, from requests that were grouped otherwise |
 //! | [`time`] | RFC 3339, HTTP dates, milliseconds |
 //! | [`secrets`], [`log`], [`clock`] | signing, lines for the operator, the host's clock |
@@ -18,6 +19,7 @@
 //! The crate compiles for `wasm32-unknown-unknown` without WASI. On other targets the imports are a scripted double.
 
 pub mod answers;
+pub mod batch;
 pub mod bindings;
 pub mod clock;
 mod connector;
