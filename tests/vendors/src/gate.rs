@@ -9,8 +9,7 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_LENGTH;
 use axum::middleware::Next;
 use axum::response::Response;
-use bytes::Bytes;
-use futures::stream;
+use futures::{StreamExt as _, stream};
 
 use crate::faults::Fault;
 use crate::reply;
@@ -125,12 +124,13 @@ async fn truncated(response: Response) -> Response {
     };
     let half = bytes.slice(..bytes.len() / 2);
     parts.headers.insert(CONTENT_LENGTH, bytes.len().into());
-    let cut: [Result<Bytes, std::io::Error>; 2] = [
-        Ok(half),
+    let cut = stream::once(async move { Ok(half) }).chain(stream::once(async {
+        // A turn for the connection to send what it has: an error in the same turn would swallow the first half too.
+        tokio::task::yield_now().await;
         Err(std::io::Error::new(
             std::io::ErrorKind::ConnectionReset,
             "cut by the simulator",
-        )),
-    ];
-    Response::from_parts(parts, Body::from_stream(stream::iter(cut)))
+        ))
+    }));
+    Response::from_parts(parts, Body::from_stream(cut))
 }
