@@ -208,6 +208,11 @@ async fn an_archived_contact_is_hidden_and_can_be_restored() {
     let (status, body) = api.get(&format!("{CONTACTS}/{id}?archived=true")).await;
     assert_eq!((status, &body["archived"]), (200, &json!(true)));
     assert!(body["archivedAt"].is_string());
+    for (archived, status) in [(true, 200), (false, 207)] {
+        let inputs = json!({ "inputs": [{ "id": id }] });
+        let path = format!("{CONTACTS}/batch/read?archived={archived}");
+        assert_eq!(api.post(&path, inputs).await.0, status);
+    }
     assert_eq!(
         search(&api, "email", "EQ", "eva@firma.example").await,
         Vec::<String>::new()

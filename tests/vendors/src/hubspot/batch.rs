@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::post;
@@ -20,11 +20,12 @@ use super::quirks::BatchErrors;
 use super::request::json;
 use super::store::{Context, Store};
 use crate::clock::Millis;
+use crate::query::QueryParams;
 use crate::reply;
 use crate::stats::RecordWrites;
 use crate::vendor::Vendor;
 
-/// The most inputs of a batch [T].
+/// The most inputs of a batch (T).
 const INPUTS: usize = 100;
 
 pub(super) fn routes() -> Router<HubSpot> {
@@ -76,6 +77,16 @@ struct Done {
 }
 
 impl Done {
+    fn read(contact: Arc<Contact>) -> Self {
+        Self {
+            contact,
+            new: None,
+            created: false,
+            changed: false,
+            trace: None,
+        }
+    }
+
     fn view<'a>(&'a self, registry: &'a Registry, shown: &'a [PropId]) -> View<'a> {
         View {
             contact: &self.contact,
@@ -162,36 +173,30 @@ struct IdInput {
     id: String,
 }
 
-async fn read(State(hubspot): State<HubSpot>, body: Bytes) -> Result<Response, Problem> {
+async fn read(
+    State(hubspot): State<HubSpot>,
+    RawQuery(query): RawQuery,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let archived = QueryParams::parse(query).value("archived", false)?;
     let request: ReadRequest = json(&body)?;
     let wanted = inputs(request.inputs)?;
     let settings = hubspot.core().settings();
+    let id_property = request.id_property.as_deref();
     let mut outcome = Outcome::default();
     let registry = {
         let store = hubspot.store();
-        if let Some(name) = request
-            .id_property
-            .as_deref()
-            .filter(|name| *name != "hs_object_id")
-        {
+        if let Some(name) = id_property.filter(|name| *name != "hs_object_id") {
             store.id_property(name)?;
         }
         for IdInput { id } in &wanted {
-            let found = store.resolve(id, request.id_property.as_deref());
-            match found.and_then(|found| {
-                store
-                    .live()
-                    .get(&found)
-                    .cloned()
-                    .ok_or_else(|| Problem::NotFound(id.clone()))
-            }) {
-                Ok(contact) => outcome.done.push(Done {
-                    contact,
-                    new: None,
-                    created: false,
-                    changed: false,
-                    trace: None,
-                }),
+            let found = if archived {
+                store.archived_by_key(id)
+            } else {
+                store.live_by_key(id, id_property)
+            };
+            match found {
+                Ok(contact) => outcome.done.push(Done::read(contact)),
                 Err(problem) => outcome.errors.push(problem.batch_entry(None)),
             }
         }

@@ -1,4 +1,4 @@
-//! Who may be mailed. Statuses are "tied to the email address, and not a specific contact record" [V]: a contact that
+//! Who may be mailed. Statuses are "tied to the email address, and not a specific contact record" (V): a contact that
 //! changes its address leaves its opt-out behind, which is what makes that change dangerous.
 
 use std::collections::HashMap;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::properties::SUBSCRIPTION_TYPES;
 use crate::clock::Millis;
 
-/// A subscription's state [V].
+/// A subscription's state (V).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum SubscriptionState {
@@ -21,7 +21,7 @@ pub enum SubscriptionState {
     NotSpecified,
 }
 
-/// Why someone may be mailed [V].
+/// Why someone may be mailed (V).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 #[expect(
@@ -65,7 +65,7 @@ impl Consents {
     }
 }
 
-/// Why a change succeeded, in the vendor's words [V].
+/// Why a change succeeded, in the vendor's words (V).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub(crate) enum SuccessReason {

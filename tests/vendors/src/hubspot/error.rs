@@ -1,4 +1,4 @@
-//! HubSpot's errors: `{status, message, correlationId, category, ...}` [V].
+//! HubSpot's errors: `{status, message, correlationId, category, ...}` (V).
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -105,7 +105,7 @@ impl Problem {
         }
     }
 
-    /// As an entry of a batch's `errors[]`. An input that gave an `objectWriteTraceId` finds it in the context [T].
+    /// As an entry of a batch's `errors[]`. An input that gave an `objectWriteTraceId` finds it in the context (T).
     pub(crate) fn batch_entry(&self, trace: Option<&str>) -> ErrorBody {
         let mut body = self.body();
         if let Some(trace) = trace {
@@ -164,7 +164,7 @@ pub(crate) fn outside(status: StatusCode) -> Response {
     reply::json(status, &body)
 }
 
-/// 429 [T].
+/// 429 (T).
 pub(crate) fn rate_limited(policy: &str, period: &str) -> Response {
     reply::json(
         StatusCode::TOO_MANY_REQUESTS,

@@ -1,5 +1,5 @@
 //! What the search endpoint sees: a copy of the contacts that lags behind the records by a settable time, as HubSpot's
-//! own index does [T]. Contacts are shared with the store, so the copy costs little.
+//! own index does (T). Contacts are shared with the store, so the copy costs little.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;

@@ -118,17 +118,15 @@ async fn read(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let query = QueryParams::parse(query);
+    let archived = query.value("archived", false)?;
     let (registry, contact) = {
         let store = hubspot.store();
-        let contact = if query.value("archived", false)? {
-            id.parse()
-                .ok()
-                .and_then(|id: u64| store.archived().get(&id).cloned())
+        let contact = if archived {
+            store.archived_by_key(&id)?
         } else {
-            let found = store.resolve(&id, query.get("idProperty"))?;
-            store.live().get(&found).cloned()
+            store.live_by_key(&id, query.get("idProperty"))?
         };
-        (store.registry(), contact.ok_or(Problem::NotFound(id))?)
+        (store.registry(), contact)
     };
     Ok(one(
         StatusCode::OK,
@@ -197,14 +195,14 @@ async fn update(
     ))
 }
 
-/// An answer to a write shows what was written besides the ever-present ones [T].
+/// An answer to a write shows what was written besides the ever-present ones (T).
 fn written(registry: &Registry, properties: &PropertyMap) -> Vec<PropId> {
     let names: Vec<String> = properties.keys().cloned().collect();
     registry.shown(&names)
 }
 
 async fn archive(State(hubspot): State<HubSpot>, Path(id): Path<String>) -> Response {
-    // Archiving what is not there answers 204 too [T].
+    // Archiving what is not there answers 204 too (T).
     let done = id
         .parse()
         .is_ok_and(|id| hubspot.change(|store, context| store.archive(id, context)));

@@ -1,4 +1,4 @@
-//! Communication preferences v4: `/communication-preferences/v4/*` [V].
+//! Communication preferences v4: `/communication-preferences/v4/*` (V).
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use crate::query::QueryParams;
 use crate::reply;
 use crate::vendor::Vendor;
 
-/// The most inputs of a batch [T].
+/// The most inputs of a batch (T).
 const INPUTS: usize = 100;
 
 /// What the vendor calls changes made through its API.

@@ -1,14 +1,17 @@
-//! The contact properties of the account: HubSpot's own and custom ones, with their types, and the checks a value passes
-//! before it is stored. All values are strings on the wire [V].
+//! The contact properties of the account: HubSpot's own and custom ones, with their types. All values are strings on
+//! the wire (V).
+
+mod standard;
+mod values;
 
 use std::collections::{BTreeMap, HashMap};
 
-use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::error::{InvalidProperty, Problem};
-use crate::clock::Millis;
+pub(crate) use values::normal_email;
+
+use super::error::Problem;
 
 /// A property's number in the registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -140,60 +143,7 @@ pub struct PropertyOption {
 }
 
 impl PropertyDefinition {
-    fn own(name: &str, label: &str, kind: PropertyType, read_only: bool) -> Self {
-        let field_type = match kind {
-            PropertyType::Number => "number",
-            PropertyType::Enumeration => "select",
-            PropertyType::Bool => "booleancheckbox",
-            PropertyType::Date | PropertyType::DateTime => "date",
-            PropertyType::String if name == "phone" => "phonenumber",
-            PropertyType::String => "text",
-        };
-        Self {
-            name: name.to_owned(),
-            label: label.to_owned(),
-            kind,
-            field_type: field_type.to_owned(),
-            group_name: "contactinformation".to_owned(),
-            options: Vec::new(),
-            has_unique_value: false,
-            read_only,
-            hubspot_defined: true,
-        }
-    }
-
-    fn custom(name: &str, label: &str, kind: PropertyType) -> Self {
-        Self {
-            hubspot_defined: false,
-            ..Self::own(name, label, kind, false)
-        }
-    }
-
-    fn with_options(mut self, options: &[(&str, &str)]) -> Self {
-        self.options = options
-            .iter()
-            .zip(0..)
-            .map(|((value, label), display_order)| PropertyOption {
-                label: (*label).to_owned(),
-                value: (*value).to_owned(),
-                display_order,
-                hidden: false,
-            })
-            .collect();
-        self
-    }
-
-    fn unique(mut self) -> Self {
-        self.has_unique_value = true;
-        self
-    }
-
-    fn several(mut self) -> Self {
-        self.field_type = "checkbox".to_owned();
-        self
-    }
-
-    /// As `GET /crm/v3/properties/contacts` shows it [V].
+    /// As `GET /crm/v3/properties/contacts` shows it (V).
     pub(crate) fn view(&self) -> Value {
         let mut view = serde_json::to_value(self).unwrap_or_default();
         if let Value::Object(fields) = &mut view {
@@ -217,61 +167,7 @@ impl PropertyDefinition {
         }
         view
     }
-
-    /// The value as it is stored, or why it is refused.
-    fn accept(&self, value: &str) -> Result<Box<str>, Refusal> {
-        let stored = match self.kind {
-            PropertyType::String => value.to_owned(),
-            PropertyType::Number => match value.trim().parse::<f64>() {
-                Ok(number) if number.is_finite() => value.trim().to_owned(),
-                _ => return Err(("INVALID_NUMBER", format!("{value} was not a valid number."))),
-            },
-            PropertyType::Bool => match value.trim().to_ascii_lowercase().as_str() {
-                flag @ ("true" | "false") => flag.to_owned(),
-                _ => {
-                    return Err((
-                        "INVALID_OPTION",
-                        format!("{value} was not one of the allowed options: [true, false]"),
-                    ));
-                }
-            },
-            PropertyType::Enumeration => {
-                let parts: Vec<&str> = if self.field_type == "checkbox" {
-                    value.split(';').collect()
-                } else {
-                    vec![value]
-                };
-                for part in parts {
-                    if !self.options.iter().any(|option| option.value == part) {
-                        let allowed: Vec<&str> =
-                            self.options.iter().map(|o| o.value.as_str()).collect();
-                        return Err((
-                            "INVALID_OPTION",
-                            format!("{part} was not one of the allowed options: {allowed:?}"),
-                        ));
-                    }
-                }
-                value.to_owned()
-            }
-            PropertyType::Date => match value.parse::<Date>() {
-                Ok(date) => date.to_string(),
-                // HubSpot also takes midnight UTC in milliseconds.
-                Err(_) => match Millis::parse(value) {
-                    Some(at) => at.to_string()[..10].to_owned(),
-                    None => return Err(("INVALID_DATE", format!("{value} was not a valid date."))),
-                },
-            },
-            PropertyType::DateTime => match Millis::parse(value) {
-                Some(at) => at.to_string(),
-                None => return Err(("INVALID_DATE", format!("{value} was not a valid long."))),
-            },
-        };
-        Ok(stored.into())
-    }
 }
-
-/// HubSpot's code for why a value is refused, and a message.
-type Refusal = (&'static str, String);
 
 /// New values for a contact's properties; `None` clears.
 pub(crate) type Changes = Vec<(PropId, Option<Box<str>>)>;
@@ -287,106 +183,6 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
-    /// HubSpot's own properties and the custom ones of a typical account.
-    pub(crate) fn standard() -> Self {
-        use PropertyType::{Bool, Date, DateTime, Enumeration, Number, String as Text};
-        let own = PropertyDefinition::own;
-        let custom = PropertyDefinition::custom;
-        let mut definitions = vec![
-            own("email", "Email", Text, false),
-            own("firstname", "First Name", Text, false),
-            own("lastname", "Last Name", Text, false),
-            own("phone", "Phone Number", Text, false),
-            own("company", "Company Name", Text, false),
-            own("jobtitle", "Job Title", Text, false),
-            own("city", "City", Text, false),
-            own("country", "Country/Region", Text, false),
-            custom(CUSTOMER_NUMBER_PROPERTY, "Customer number", Text).unique(),
-            own("hs_object_id", "Record ID", Number, true),
-            own("createdate", "Create Date", DateTime, true),
-            own("lastmodifieddate", "Last Modified Date", DateTime, true),
-            own("hs_email_optout", "Unsubscribed from all email", Bool, true),
-            own("hs_email_bounce", "Marketing emails bounced", Number, true),
-            own(
-                "hs_email_hard_bounce_reason_enum",
-                "Email hard bounce reason",
-                Enumeration,
-                true,
-            )
-            .with_options(&[
-                ("OTHER", "Other"),
-                ("SPAM", "Spam"),
-                ("MAILBOX_FULL", "Mailbox full"),
-                ("CONTENT", "Content"),
-                ("POLICY", "Policy"),
-                ("UNKNOWN_USER", "Unknown user"),
-            ]),
-            own(
-                "hs_additional_emails",
-                "Additional email addresses",
-                Text,
-                true,
-            ),
-            own("hs_merged_object_ids", "Merged record IDs", Text, true),
-        ];
-        for kind in &SUBSCRIPTION_TYPES {
-            let name = format!("hs_email_optout_{}", kind.id);
-            definitions.push(own(
-                &name,
-                &format!("Opted out of email: {}", kind.name),
-                Bool,
-                true,
-            ));
-        }
-        definitions.extend([
-            own("lifecyclestage", "Lifecycle Stage", Enumeration, false).with_options(&[
-                ("subscriber", "Subscriber"),
-                ("lead", "Lead"),
-                ("opportunity", "Opportunity"),
-                ("customer", "Customer"),
-                ("other", "Other"),
-            ]),
-            own("mobilephone", "Mobile Phone Number", Text, false),
-            own("address", "Street Address", Text, false),
-            own("zip", "Postal Code", Text, false),
-            own("hs_language", "Preferred language", Text, false),
-            own("date_of_birth", "Date of birth", Text, false),
-            custom(
-                DELIVERABILITY_PROPERTY,
-                "E-mail deliverability",
-                Enumeration,
-            )
-            .with_options(&[
-                ("ok", "Delivers"),
-                ("soft_bounce", "Bounces at times"),
-                ("hard_bounce", "Bounced for good"),
-            ]),
-            custom("membership_level", "Membership level", Enumeration).with_options(&[
-                ("basic", "Basic"),
-                ("plus", "Plus"),
-                ("guld", "Guld"),
-            ]),
-            custom("interests", "Interests", Enumeration)
-                .with_options(&[
-                    ("sailing", "Sailing"),
-                    ("theatre", "Theatre"),
-                    ("tradgard", "Trädgård"),
-                ])
-                .several(),
-            custom("member_since", "Member since", Date),
-            custom("loyalty_points", "Loyalty points", Number),
-        ]);
-        let by_name = definitions
-            .iter()
-            .zip(0..)
-            .map(|(d, at)| (d.name.clone(), PropId(at)))
-            .collect();
-        Self {
-            definitions,
-            by_name,
-        }
-    }
-
     /// Adds a custom property.
     pub(crate) fn add(&mut self, definition: PropertyDefinition) -> Result<PropId, Problem> {
         let name = definition.name.clone();
@@ -428,7 +224,7 @@ impl Registry {
     }
 
     /// The properties an answer shows: those asked for (unknown names are passed over) or HubSpot's default, always with
-    /// the id and both dates [T]; in order of their names.
+    /// the id and both dates (T); in order of their names.
     pub(crate) fn shown(&self, names: &[String]) -> Vec<PropId> {
         let mut shown = vec![OBJECT_ID, CREATEDATE, LASTMODIFIED];
         if names.is_empty() {
@@ -440,78 +236,6 @@ impl Registry {
         shown.dedup();
         shown
     }
-
-    /// Checks values a caller wants to store.
-    pub(crate) fn accept(&self, properties: &PropertyMap) -> Result<Changes, Problem> {
-        let mut changes = Changes::with_capacity(properties.len());
-        let mut invalid = Vec::new();
-        for (name, value) in properties {
-            match self.accept_one(name, value) {
-                Ok(change) => changes.push(change),
-                Err((error, message)) => invalid.push(InvalidProperty {
-                    name: name.clone(),
-                    error,
-                    message,
-                }),
-            }
-        }
-        if invalid.is_empty() {
-            Ok(changes)
-        } else {
-            Err(Problem::Invalid(invalid))
-        }
-    }
-
-    fn accept_one(&self, name: &str, value: &Value) -> Result<(PropId, Option<Box<str>>), Refusal> {
-        let id = self.id(name).ok_or_else(|| {
-            (
-                "PROPERTY_DOESNT_EXIST",
-                format!("Property \"{name}\" does not exist"),
-            )
-        })?;
-        let definition = self.get(id);
-        if definition.read_only {
-            return Err((
-                "READ_ONLY_VALUE",
-                format!("\"{name}\" is a read only property; its value cannot be set."),
-            ));
-        }
-        let text = match value {
-            Value::Null => return Ok((id, None)),
-            Value::String(text) => text.clone(),
-            Value::Number(number) => number.to_string(),
-            Value::Bool(flag) => flag.to_string(),
-            Value::Array(_) | Value::Object(_) => {
-                return Err((
-                    "INVALID_VALUE",
-                    format!("the value of \"{name}\" is not text"),
-                ));
-            }
-        };
-        if text.is_empty() {
-            return Ok((id, None));
-        }
-        if id == EMAIL {
-            return match normal_email(&text) {
-                Some(email) => Ok((id, Some(email))),
-                None => Err(("INVALID_EMAIL", format!("Email address {text} is invalid"))),
-            };
-        }
-        Ok((id, Some(definition.accept(&text)?)))
-    }
-}
-
-/// The address as HubSpot stores it: trimmed and in lower case. `None` when it is none.
-pub(crate) fn normal_email(text: &str) -> Option<Box<str>> {
-    let email = text.trim().to_lowercase();
-    let (local, domain) = email.rsplit_once('@')?;
-    let sound = !local.is_empty()
-        && !local.contains('@')
-        && domain.contains('.')
-        && !domain.starts_with('.')
-        && !domain.ends_with('.')
-        && !email.contains(char::is_whitespace);
-    sound.then(|| email.into())
 }
 
 /// A map of all properties' values, for dumps.
@@ -520,84 +244,4 @@ pub(crate) fn by_name(registry: &Registry, values: &[(PropId, Box<str>)]) -> Map
         .iter()
         .map(|(id, value)| (registry.get(*id).name.clone(), Value::from(value.as_ref())))
         .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn the_constants_name_the_properties_they_stand_for() {
-        let registry = Registry::standard();
-        for (id, name) in [
-            (EMAIL, "email"),
-            (FIRSTNAME, "firstname"),
-            (LASTNAME, "lastname"),
-            (PHONE, "phone"),
-            (COMPANY, "company"),
-            (JOBTITLE, "jobtitle"),
-            (CITY, "city"),
-            (COUNTRY, "country"),
-            (CUSTOMER_NUMBER, CUSTOMER_NUMBER_PROPERTY),
-            (OBJECT_ID, "hs_object_id"),
-            (CREATEDATE, "createdate"),
-            (LASTMODIFIED, "lastmodifieddate"),
-            (OPTOUT, "hs_email_optout"),
-            (BOUNCE_COUNT, "hs_email_bounce"),
-            (BOUNCE_REASON, "hs_email_hard_bounce_reason_enum"),
-            (ADDITIONAL_EMAILS, "hs_additional_emails"),
-            (MERGED_IDS, "hs_merged_object_ids"),
-            (optout_of(0), "hs_email_optout_184001"),
-            (optout_of(1), "hs_email_optout_184002"),
-        ] {
-            assert_eq!(registry.get(id).name, name);
-            assert_eq!(registry.id(name), Some(id));
-        }
-    }
-
-    #[test]
-    fn values_are_checked_by_type() {
-        let registry = Registry::standard();
-        let accept = |name: &str, value: Value| {
-            registry.accept(&PropertyMap::from([(name.to_owned(), value)]))
-        };
-        let refused = |name: &str, value: Value| match accept(name, value) {
-            Err(Problem::Invalid(list)) => list[0].error,
-            other => panic!("accepted: {other:?}"),
-        };
-        assert_eq!(refused("shoe_size", json!("43")), "PROPERTY_DOESNT_EXIST");
-        assert_eq!(refused("hs_email_optout", json!("true")), "READ_ONLY_VALUE");
-        assert_eq!(refused("email", json!("nobody")), "INVALID_EMAIL");
-        assert_eq!(refused("loyalty_points", json!("many")), "INVALID_NUMBER");
-        assert_eq!(refused("membership_level", json!("gold")), "INVALID_OPTION");
-        assert_eq!(
-            refused("interests", json!("sailing;golf")),
-            "INVALID_OPTION"
-        );
-        assert_eq!(refused("member_since", json!("last year")), "INVALID_DATE");
-        assert_eq!(
-            accept("email", json!(" Eva@Firma.Example ")).unwrap()[0]
-                .1
-                .as_deref(),
-            Some("eva@firma.example")
-        );
-        assert_eq!(
-            accept("interests", json!("sailing;theatre")).unwrap()[0]
-                .1
-                .as_deref(),
-            Some("sailing;theatre")
-        );
-        assert_eq!(
-            accept("member_since", json!(1_772_323_200_000_i64)).unwrap()[0]
-                .1
-                .as_deref(),
-            Some("2026-03-01")
-        );
-        assert_eq!(
-            accept("firstname", json!("")).unwrap()[0].1,
-            None,
-            "an empty string clears"
-        );
-    }
 }

@@ -25,11 +25,11 @@ use crate::clock::Millis;
 use crate::reply;
 use crate::vendor::Vendor;
 
-/// The most contacts in one page of a search [V].
+/// The most contacts in one page of a search (V).
 const PAGE: usize = 200;
-/// Filter groups of a query; the documents say 5 [T], the specification's text says 6 [V].
+/// Filter groups of a query; the documents say 5 (T), the specification's text says 6 (V).
 const GROUPS: usize = 5;
-/// Filters in a group, and in all groups together [T].
+/// Filters in a group, and in all groups together (T).
 const FILTERS: (usize, usize) = (6, 18);
 
 pub(super) fn routes() -> Router<HubSpot> {

@@ -124,6 +124,27 @@ impl Store {
         }
     }
 
+    /// The live contact that `key` names under `id_property`.
+    pub(crate) fn live_by_key(
+        &self,
+        key: &str,
+        id_property: Option<&str>,
+    ) -> Result<Arc<Contact>, Problem> {
+        let id = self.resolve(key, id_property)?;
+        self.live
+            .get(&id)
+            .map(Arc::clone)
+            .ok_or_else(|| Problem::NotFound(key.to_owned()))
+    }
+
+    /// The archived contact with this id; an archived contact has no other key.
+    pub(crate) fn archived_by_key(&self, key: &str) -> Result<Arc<Contact>, Problem> {
+        let found = key.parse().ok().and_then(|id: u64| self.archived.get(&id));
+        found
+            .map(Arc::clone)
+            .ok_or_else(|| Problem::NotFound(key.to_owned()))
+    }
+
     /// A property that may serve as `idProperty`.
     pub(crate) fn id_property(&self, name: &str) -> Result<PropId, Problem> {
         self.registry
@@ -207,7 +228,7 @@ impl Store {
         Ok((self.put(contact, context), moves))
     }
 
-    /// Archives a contact; its unique values are free again. Archiving an archived contact changes nothing [T].
+    /// Archives a contact; its unique values are free again. Archiving an archived contact changes nothing (T).
     pub(crate) fn archive(&mut self, id: u64, context: Context<'_>) -> bool {
         let Ok(mut contact) = self.take(id) else {
             return false;
@@ -219,7 +240,7 @@ impl Store {
         true
     }
 
-    /// Brings an archived contact back; possible for 90 days [V].
+    /// Brings an archived contact back; possible for 90 days (V).
     pub(crate) fn restore(
         &mut self,
         id: u64,

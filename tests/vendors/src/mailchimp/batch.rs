@@ -23,7 +23,7 @@ use super::{LIST_ID, Mailchimp};
 use crate::query::QueryParams;
 use crate::reply;
 
-/// The most members of one call [V].
+/// The most members of one call (V).
 const MEMBERS: usize = 500;
 
 pub(super) fn routes() -> Router<Mailchimp> {
@@ -160,7 +160,7 @@ async fn batch(
                 let email = member.email_address.as_deref().unwrap_or_default();
                 let repeated = !seen.insert(hash_of(email.trim()));
                 if repeated && skip_duplicate_check {
-                    // Only the first is saved, without a word about the others [V].
+                    // Only the first is saved, without a word about the others (V).
                     continue;
                 }
                 let done = if repeated {

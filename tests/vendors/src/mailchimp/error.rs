@@ -1,4 +1,4 @@
-//! Mailchimp's errors: problem+json `{type, title, status, detail, instance}`, with `errors[]` for fields [V].
+//! Mailchimp's errors: problem+json `{type, title, status, detail, instance}`, with `errors[]` for fields (V).
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -95,7 +95,7 @@ impl Problem {
         }
     }
 
-    /// `error_code` of an entry in a batch [T].
+    /// `error_code` of an entry in a batch (T).
     pub(crate) fn code(&self) -> &'static str {
         match self {
             Self::Exists { .. } => "ERROR_CONTACT_EXISTS",

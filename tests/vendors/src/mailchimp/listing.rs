@@ -24,7 +24,7 @@ use crate::query::QueryParams;
 use crate::reply;
 use crate::vendor::Vendor;
 
-/// The most members in a page [V].
+/// The most members in a page (V).
 const PAGE: usize = 1_000;
 
 pub(super) fn routes() -> Router<Mailchimp> {
@@ -344,7 +344,7 @@ async fn search(
     ))
 }
 
-/// Members whose address or name contains this text; at most one page of 30 [V].
+/// Members whose address or name contains this text; at most one page of 30 (V).
 fn containing(store: &Store, text: &str) -> Vec<Arc<Member>> {
     let text = text.to_lowercase();
     let has = |value: Option<&MergeValue>| matches!(value, Some(MergeValue::Text(t)) if t.to_lowercase().contains(&text));

@@ -104,7 +104,7 @@ async fn merge_fields(
     let query = QueryParams::parse(query);
     let (count, offset): (usize, usize) = (query.value("count", 10)?, query.value("offset", 0)?);
     let fields = mailchimp.store().fields();
-    // FNAME is field 1; EMAIL would be 0 and is not shown [V].
+    // FNAME is field 1; EMAIL would be 0 and is not shown (V).
     let shown: Vec<Value> = (1..)
         .zip(fields.iter())
         .skip(offset)

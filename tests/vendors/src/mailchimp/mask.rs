@@ -1,4 +1,4 @@
-//! `fields` and `exclude_fields`: which parts of an answer a caller wants, as dotted paths [V].
+//! `fields` and `exclude_fields`: which parts of an answer a caller wants, as dotted paths (V).
 
 use super::merge::MergeField;
 

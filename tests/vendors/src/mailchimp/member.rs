@@ -9,7 +9,7 @@ use super::mask::{Field, MemberMask};
 use super::merge::{MergeField, MergeValue, MergeValues, position};
 use crate::clock::Seconds;
 
-/// A member's id: the MD5 of its address in lower case [V].
+/// A member's id: the MD5 of its address in lower case (V).
 pub(crate) type Hash = [u8; 16];
 
 /// The MD5 of an address in lower case.
@@ -17,7 +17,7 @@ pub(crate) fn hash_of(email: &str) -> Hash {
     Md5::digest(email.to_lowercase()).into()
 }
 
-/// Whether a member receives mail [V]. A member can be archived in any of them.
+/// Whether a member receives mail (V). A member can be archived in any of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MemberStatus {
@@ -45,7 +45,7 @@ impl MemberStatus {
 pub(crate) struct Member {
     pub(crate) web_id: u64,
     pub(crate) hash: Hash,
-    /// Stays the same when the address changes [T].
+    /// Stays the same when the address changes (T).
     pub(crate) contact_id: Hash,
     pub(crate) email: Box<str>,
     pub(crate) status: MemberStatus,
@@ -160,7 +160,7 @@ impl Serialize for Hex<'_> {
     }
 }
 
-/// A time, or an empty string where there is none [V].
+/// A time, or an empty string where there is none (V).
 struct Moment(Option<Seconds>);
 
 impl Serialize for Moment {

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::error::{FieldError, Problem};
 use super::quirks::MailchimpQuirks;
 
-/// Type of a merge field [V].
+/// Type of a merge field (V).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[expect(
@@ -56,7 +56,7 @@ impl MergeField {
         }
     }
 
-    /// As `GET /3.0/lists/{id}/merge-fields` shows it [V].
+    /// As `GET /3.0/lists/{id}/merge-fields` shows it (V).
     pub(crate) fn view(&self, merge_id: usize, list_id: &str) -> Value {
         let mut options = Map::new();
         if !self.choices.is_empty() {
@@ -129,7 +129,7 @@ impl Serialize for MergeValue {
     }
 }
 
-/// An address value [V].
+/// An address value (V).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Address {
@@ -147,7 +147,7 @@ pub(crate) type MergeValues = Vec<(u8, MergeValue)>;
 /// New values; `None` clears.
 pub(crate) type MergeChanges = Vec<(u8, Option<MergeValue>)>;
 
-/// Reads what a request wants to store. Tags that the list does not have are passed over [M].
+/// Reads what a request wants to store. Tags that the list does not have are passed over (M).
 pub(crate) fn accept(
     fields: &[MergeField],
     wanted: &Map<String, Value>,

@@ -1,19 +1,19 @@
 //! A simulated Mailchimp account with one list (audience).
 //!
-//! Facts and where they come from (**[V]** vendor document or client, **[T]** third parties, **[M]** unverified memory):
-//! - Basic authentication with any user and the API key, or Bearer; errors as problem+json [V]
-//! - a member is addressed by the MD5 of its address in lower case, by the address, or by its contact id [V]; the MD5
-//!   follows a changed address, the contact id stays [T]
+//! Facts and where they come from (**(V)** vendor document or client, **(T)** third parties, **(M)** unverified memory):
+//! - Basic authentication with any user and the API key, or Bearer; errors as problem+json (V)
+//! - a member is addressed by the MD5 of its address in lower case, by the address, or by its contact id (V); the MD5
+//!   follows a changed address, the contact id stays (T)
 //! - `GET /lists/{id}/members`: 10 by default, at most 1,000, by offset; archived members only with `status=archived`;
-//!   `unsubscribed_since` only with `status=unsubscribed` [V]. In the order of joining unless sorted [M]; pages shift
+//!   `unsubscribed_since` only with `status=unsubscribed` (V). In the order of joining unless sorted (M); pages shift
 //!   when a member goes away meanwhile
-//! - `POST /lists/{id}`: at most 500 members; always 200, with `errors[]` [V]
-//! - DELETE archives; `actions/delete-permanent` deletes, and the API cannot add the address again [V]
-//! - unsubscribed and cleaned members cannot be set to subscribed: 400 "Member In Compliance State" [T]
-//! - `last_changed` has whole seconds [V]
-//! - 10 simultaneous connections; beyond, 429 without headers or a bare 403 [T]
+//! - `POST /lists/{id}`: at most 500 members; always 200, with `errors[]` (V)
+//! - DELETE archives; `actions/delete-permanent` deletes, and the API cannot add the address again (V)
+//! - unsubscribed and cleaned members cannot be set to subscribed: 400 "Member In Compliance State" (T)
+//! - `last_changed` has whole seconds (V)
+//! - 10 simultaneous connections; beyond, 429 without headers or a bare 403 (T)
 //!
-//! What is not [V] is a switch where it matters: see [`MailchimpQuirks`].
+//! What is not (V) is a switch where it matters: see [`MailchimpQuirks`].
 
 mod acts;
 mod batch;

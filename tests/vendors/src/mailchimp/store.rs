@@ -26,7 +26,7 @@ pub(crate) struct Context<'a> {
     pub(crate) now: Seconds,
     pub(crate) actor: Actor,
     pub(crate) quirks: &'a MailchimpQuirks,
-    /// `skip_merge_validation`: required merge fields may be empty [V].
+    /// `skip_merge_validation`: required merge fields may be empty (V).
     pub(crate) skip_merge_validation: bool,
 }
 
@@ -158,7 +158,7 @@ impl Store {
             .or_else(|| self.archived.by_id.get(&web_id))
     }
 
-    /// The member, archived or not, that this path names: MD5 of the address, the address itself, or the contact id [V].
+    /// The member, archived or not, that this path names: MD5 of the address, the address itself, or the contact id (V).
     pub(crate) fn find(&self, key: &str) -> Option<&Arc<Member>> {
         let id = if key.contains('@') {
             self.by_hash.get(&hash_of(key))
