@@ -289,7 +289,8 @@ pub fn read(answer: Result<Response, Error>) -> Result<Response> {
         404 => Failure::setting(
             "url",
             format!(
-                "there is no Ghost Admin API below it ({message}); it must lead to Ghost, without a path"
+                "it does not lead to Ghost's Admin API ({}); it must be an origin, without a path",
+                answers::describe(&response, Some(&message))
             ),
         ),
         _ => answers::failure(&response, Some(&message)),
@@ -309,7 +310,7 @@ pub fn written(answer: Result<Response, Error>) -> Result<Response, Box<Attempt>
         // A proxy may answer 404 for the whole API; Ghost's own says what it looked for.
         404 if error.message.is_none() => Err(Failure::setting(
             "url",
-            "there is no Ghost Admin API below it; it must lead to Ghost, without a path",
+            "it does not lead to Ghost's Admin API (HTTP 404); it must be an origin, without a path",
         )),
         422 if message.contains("already exists") => Ok(Outcome::Duplicate(None)),
         422 => Ok(Outcome::rejected(message, error.property.as_deref())),

@@ -14,6 +14,8 @@ mod cursor;
 mod read;
 mod record;
 mod settings;
+#[cfg(test)]
+mod tests;
 mod token;
 mod write;
 

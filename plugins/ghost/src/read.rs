@@ -206,7 +206,7 @@ impl<'a> Reader<'a> {
     /// One answer per id.
     pub fn fetch(&self, ids: &[RecordId]) -> Result<Vec<Fetched>> {
         let members = self.by_ids(ids.iter().map(String::as_str))?;
-        let mut found: BTreeMap<String, Entity> = self
+        let found: BTreeMap<String, Entity> = self
             .entities(members, &Selection::All)?
             .into_iter()
             .map(|entity| (entity.id.clone(), entity))
@@ -215,7 +215,8 @@ impl<'a> Reader<'a> {
             .iter()
             .map(|id| {
                 found
-                    .remove(id)
+                    .get(id)
+                    .cloned()
                     .map_or(Fetched::Absent(Absence::Deleted), Fetched::Found)
             })
             .collect())

@@ -94,10 +94,9 @@ pub fn entity(member: &Member, scope: &Scope, history: &History, selection: &Sel
     }
 }
 
-/// Id and revision only.
+/// Its id only. A list of ids does not hold what the revision is made of.
 pub fn bare(member: &Member) -> Entity {
     Entity {
-        revision: revision(member),
         modified: member
             .updated_at
             .as_deref()

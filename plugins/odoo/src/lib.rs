@@ -16,6 +16,8 @@ mod record;
 mod rpc;
 mod session;
 mod settings;
+#[cfg(test)]
+mod tests;
 mod values;
 mod write;
 

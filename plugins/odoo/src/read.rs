@@ -89,12 +89,13 @@ impl<'a> Reader<'a> {
     /// One answer per id.
     pub fn fetch(&self, ids: &[RecordId]) -> Result<Vec<Fetched>> {
         let numbers: Vec<i64> = ids.iter().filter_map(|id| id.parse().ok()).collect();
-        let mut found = self.by_ids(&numbers, &Selection::All)?;
+        let found = self.by_ids(&numbers, &Selection::All)?;
         Ok(ids
             .iter()
             .map(|id| match id.parse() {
                 Ok(number) => found
-                    .remove(&number)
+                    .get(&number)
+                    .cloned()
                     .unwrap_or(Fetched::Absent(Absence::Deleted)),
                 Err(_) => Fetched::Failed(format!("`{id}` is no id of Odoo, which are numbers")),
             })

@@ -1,13 +1,9 @@
 //! A row of Odoo as a record of the contract, and what a record's consent and bounce are in Odoo's words.
 
-use std::hash::Hasher;
-
-use fnv::FnvHasher;
-use jiff::Timestamp;
 use samspel_connector::fields::{Fields, Selection};
 use samspel_connector::{
     Absence, Consent, ConsentState, Deliverability, DeliverabilityState, Entity, Failure, Result,
-    Revision, Tombstone, Value, json, time,
+    Revision, Tombstone, Value, time,
 };
 
 use crate::model::{Model, OptOut};
@@ -36,7 +32,7 @@ pub fn listed(model: &Model, row: &Row, selection: &Selection, hard_at: i64) -> 
         .get("write_date")
         .and_then(Value::as_str)
         .and_then(time::database);
-    let revision = modified.map(|modified| revision(modified, row));
+    let revision = modified.map(Revision::at);
     if row.get("active") == Some(&Value::Bool(false)) {
         return Ok(Listed::Archived(Tombstone {
             revision,
@@ -65,16 +61,6 @@ pub fn listed(model: &Model, row: &Row, selection: &Selection, hard_at: i64) -> 
         deliverability: deliverability(row, hard_at),
         ..Entity::new(id.to_string(), fields)
     }))
-}
-
-/// `write_date` alone does not tell two writes of one second apart, so the token holds what the row says too.
-fn revision(modified: Timestamp, row: &Row) -> Revision {
-    let mut hasher = FnvHasher::default();
-    hasher.write(json!(row).to_string().as_bytes());
-    Revision {
-        token: format!("{modified}/{:016x}", hasher.finish()),
-        order: Some(time::order(modified)),
-    }
 }
 
 /// Odoo can say that a person opted out. That somebody did not is no opt-in: `unspecified`.
@@ -166,6 +152,7 @@ mod tests {
     use super::*;
     use crate::fields::Offered;
     use crate::values::Kind;
+    use samspel_connector::json;
 
     fn model(opt_out: OptOut) -> Model {
         Model {
@@ -237,14 +224,6 @@ mod tests {
                 assert_eq!(read_back.state, state);
             }
         }
-    }
-
-    #[test]
-    fn two_writes_of_one_second_have_two_tokens_and_one_order() {
-        let a = read(&row(json!({"email": "a@x.test"}))).revision.unwrap();
-        let b = read(&row(json!({"email": "b@x.test"}))).revision.unwrap();
-        assert_ne!(a.token, b.token);
-        assert_eq!(a.order, b.order);
     }
 
     #[test]

@@ -186,7 +186,7 @@ impl CallError {
                 }
                 Refusal::Shape(why) => Failure::setting(
                     "url",
-                    format!("{why}; it must lead to Odoo, without a path"),
+                    format!("{why}; it must be an origin, without a path"),
                 ),
             },
         }
@@ -219,7 +219,7 @@ fn no_odoo() -> Failure {
     Failure::setting(
         "url",
         format!(
-            "there is no {} below it; it must lead to Odoo, without a path",
+            "it does not lead to Odoo's {} (HTTP 404); it must be an origin, without a path",
             rpc::PATH
         ),
     )

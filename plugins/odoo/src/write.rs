@@ -50,6 +50,8 @@ struct ImportRow {
     /// By column.
     cells: BTreeMap<String, String>,
     fields: Vec<String>,
+    /// One of the cells is a point in time.
+    timed: bool,
 }
 
 /// A change as Odoo's `write` takes it.
@@ -126,9 +128,11 @@ impl<'a> Writer<'a> {
             external_id: external_id(&create.idempotency_key),
             cells: BTreeMap::new(),
             fields: Vec::new(),
+            timed: false,
         };
         for (name, value) in fields.iter() {
             let kind = self.writable(name)?;
+            row.timed |= *kind == Kind::DateTime;
             let cell = kind.cell(value).map_err(|why| unacceptable(name, why))?;
             if let Some(cell) = cell {
                 row.cells.insert(kind.column(name), cell);
@@ -410,9 +414,9 @@ impl<'a> Writer<'a> {
             selection => selection,
         };
         match Reader::new(self.session, self.model).by_ids(&ids, &selection) {
-            Ok(mut found) => {
+            Ok(found) => {
                 for record in written {
-                    let attempt = match found.remove(&record.id) {
+                    let attempt = match found.get(&record.id).cloned() {
                         Some(Fetched::Found(mut entity)) => {
                             entity.fields = only(&entity.fields, &record.fields);
                             Outcome::Written(entity)
@@ -498,12 +502,17 @@ fn load(model: &str, rows: &[ImportRow]) -> Call {
                 .collect()
         })
         .collect();
+    let mut context = json!({"mode": "update", "noupdate": true});
+    if rows.iter().any(|row| row.timed) {
+        // Times in cells are in the zone of the context, or else of the user. Only then: Odoo also makes it the time
+        // zone of the new contact.
+        context["tz"] = json!("UTC");
+    }
     Call {
         model: model.to_owned(),
         method: "load",
         args: vec![json!(columns), json!(matrix)],
-        // Times in cells are in the zone of the context, or else of the user.
-        kwargs: json!({"context": {"mode": "update", "noupdate": true, "tz": "UTC"}}),
+        kwargs: json!({"context": context}),
     }
 }
 
@@ -594,10 +603,22 @@ fn settle(
 
 impl LoadMessage {
     fn outcome(&self) -> Outcome {
+        let reason = first_lines(&self.message);
+        // `load` makes a message of everything, of what another transaction is in the way of as well.
+        if CONTENTION.iter().any(|words| reason.contains(words)) {
+            return Outcome::deferred(reason);
+        }
         let field = self.field.as_ref().and_then(Value::as_str);
-        Outcome::rejected(first_lines(&self.message), field)
+        Outcome::rejected(reason, field)
     }
 }
+
+/// PostgreSQL's words for "try again".
+const CONTENTION: [&str; 3] = [
+    "could not serialize access",
+    "deadlock detected",
+    "could not obtain lock",
+];
 
 /// Why a write is not even sent.
 fn rejection(reason: impl Into<String>, field: Option<&str>) -> Rejection {
