@@ -1,0 +1,385 @@
+//! A commit: a list of changes under the fence of a lease.
+
+use async_trait::async_trait;
+use samspel_model::intent::Intent;
+use samspel_model::journal::JournalEntry;
+use samspel_model::store::{
+    Change, Conflict, Cursor, Dirty, Lease, Parked, Receipt, RunRecord, Sequence, StoreError,
+    SyncState,
+};
+use samspel_model::{Link, LinkId, RecordId, Side};
+use serde::Serialize;
+use sqlx::sqlite::SqliteConnection;
+
+use crate::context::{Context, encode, micros, unsigned};
+use crate::leases;
+use crate::observe::{self, Observe};
+use crate::writer::Task;
+
+/// See [`samspel_model::Store::commit`].
+pub(crate) struct Commit {
+    pub lease: Lease,
+    pub changes: Vec<Change>,
+}
+
+#[async_trait]
+impl Task for Commit {
+    type Output = Receipt;
+
+    async fn run(
+        self,
+        context: &Context,
+        connection: &mut SqliteConnection,
+    ) -> Result<Receipt, StoreError> {
+        leases::check(context, connection, &self.lease).await?;
+        let mut step = Step {
+            sequence: next_sequence(context, connection).await?,
+            context,
+            connection,
+            sync: &self.lease.sync,
+        };
+        let mut receipt = Receipt {
+            sequence: step.sequence,
+            ..Receipt::default()
+        };
+        for change in self.changes {
+            step.apply(change, &mut receipt).await?;
+        }
+        Ok(receipt)
+    }
+}
+
+async fn next_sequence(
+    context: &Context,
+    connection: &mut SqliteConnection,
+) -> Result<Sequence, StoreError> {
+    sqlx::query_scalar::<_, i64>(
+        "UPDATE meta SET sequence = sequence + 1 WHERE tenant = ? RETURNING sequence",
+    )
+    .bind(&context.tenant)
+    .fetch_one(connection)
+    .await
+    .map(unsigned)
+    .map_err(context.failed("numbering a commit"))
+}
+
+/// See [`samspel_model::Store::reset`].
+pub(crate) struct Reset(pub Lease);
+
+#[async_trait]
+impl Task for Reset {
+    type Output = ();
+
+    async fn run(
+        self,
+        context: &Context,
+        connection: &mut SqliteConnection,
+    ) -> Result<(), StoreError> {
+        leases::check(context, connection, &self.0).await?;
+        // Without the registration, the next one takes the endpoints anew and marks what is known of them.
+        for statement in [
+            "DELETE FROM link WHERE tenant = ? AND sync = ?",
+            "DELETE FROM dirty WHERE tenant = ? AND sync = ?",
+            "DELETE FROM intent WHERE tenant = ? AND sync = ?",
+            "DELETE FROM conflict WHERE tenant = ? AND sync = ?",
+            "DELETE FROM parked WHERE tenant = ? AND sync = ?",
+            "DELETE FROM cursor WHERE tenant = ? AND sync = ?",
+            "DELETE FROM run WHERE tenant = ? AND sync = ?",
+            "DELETE FROM sync_state WHERE tenant = ? AND sync = ?",
+            "DELETE FROM sync WHERE tenant = ? AND sync = ?",
+        ] {
+            sqlx::query(statement)
+                .bind(&context.tenant)
+                .bind(&self.0.sync)
+                .execute(&mut *connection)
+                .await
+                .map_err(context.failed("resetting a sync"))?;
+        }
+        Ok(())
+    }
+}
+
+/// One commit while it is applied.
+pub(crate) struct Step<'a> {
+    pub context: &'a Context,
+    pub connection: &'a mut SqliteConnection,
+    pub sync: &'a str,
+    pub sequence: Sequence,
+}
+
+impl Step<'_> {
+    async fn apply(&mut self, change: Change, receipt: &mut Receipt) -> Result<(), StoreError> {
+        match change {
+            Change::Observe {
+                endpoint,
+                source,
+                sent,
+                snapshot,
+                records,
+                tombstones,
+            } => {
+                let what = Observe {
+                    endpoint: &endpoint,
+                    source,
+                    sent,
+                    snapshot,
+                };
+                observe::observe(self, &what, records, tombstones, receipt).await
+            }
+            Change::Seen {
+                endpoint,
+                snapshot,
+                ids,
+            } => observe::seen(self, &endpoint, snapshot, &ids, receipt).await,
+            Change::MarkDirty { side, ids, refetch } => self.mark_dirty(side, &ids, refetch).await,
+            Change::Clean(rows) => self.clean(&rows).await,
+            Change::PutLinks(links) => self.put_links(&links).await,
+            Change::RemoveLinks(ids) => self.remove_links(&ids).await,
+            Change::PutIntents(intents) => self.put_intents(&intents).await,
+            Change::RemoveIntents(ids) => self.remove_intents(&ids).await,
+            Change::PutConflicts(conflicts) => self.put_conflicts(&conflicts).await,
+            Change::RemoveConflicts { side, records } => {
+                self.remove_conflicts(side, &records).await
+            }
+            Change::Park(parked) => self.park(&parked).await,
+            Change::Unpark { side, ids } => self.unpark(side, &ids).await,
+            Change::Journal(entries) => self.journal(&entries).await,
+            Change::PutCursor { side, cursor } => self.put_cursor(side, &cursor).await,
+            Change::PutRun(run) => self.put_run(&run).await,
+            Change::PutState(state) => self.put_state(&state).await,
+        }
+    }
+
+    /// Runs a statement whose parameters are the tenant (1), the sync (2) and a batch of rows (3).
+    async fn batch<T: Serialize>(
+        &mut self,
+        doing: &'static str,
+        statement: &'static str,
+        rows: &[T],
+    ) -> Result<(), StoreError> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        sqlx::query(statement)
+            .bind(&self.context.tenant)
+            .bind(self.sync)
+            .bind(encode(doing, rows)?)
+            .execute(&mut *self.connection)
+            .await
+            .map(drop)
+            .map_err(self.context.failed(doing))
+    }
+
+    async fn mark_dirty(
+        &mut self,
+        side: Side,
+        ids: &[RecordId],
+        refetch: bool,
+    ) -> Result<(), StoreError> {
+        let rows: Vec<_> = ids.iter().map(|id| (side, id, u8::from(refetch))).collect();
+        // REPLACE gives a new position. A fetch that is still owed stays owed.
+        self.batch(
+            "marking records",
+            "INSERT OR REPLACE INTO dirty (tenant, sync, side, id, refetch) \
+             SELECT ?1, ?2, j.value ->> 0, j.value ->> 1, max(j.value ->> 2, coalesce(d.refetch, 0)) \
+             FROM json_each(?3) j LEFT JOIN dirty d \
+             ON d.tenant = ?1 AND d.sync = ?2 AND d.side = j.value ->> 0 AND d.id = j.value ->> 1 ORDER BY j.key",
+            &rows,
+        )
+        .await
+    }
+
+    async fn clean(&mut self, rows: &[Dirty]) -> Result<(), StoreError> {
+        let rows: Vec<_> = rows
+            .iter()
+            .map(|row| (row.side, &row.id, row.position))
+            .collect();
+        self.batch(
+            "clearing the queue",
+            "DELETE FROM dirty WHERE position IN ( \
+               SELECT d.position FROM json_each(?3) j CROSS JOIN dirty d \
+               ON d.tenant = ?1 AND d.sync = ?2 AND d.side = j.value ->> 0 AND d.id = j.value ->> 1 \
+               WHERE d.position <= j.value ->> 2)",
+            &rows,
+        )
+        .await
+    }
+
+    async fn put_links(&mut self, links: &[Link]) -> Result<(), StoreError> {
+        let mut rows = Vec::with_capacity(links.len());
+        for link in links {
+            rows.push((&link.id, &link.a, &link.b, encode("a base", &link.base)?));
+        }
+        // `WHERE true` tells SQLite's parser that ON CONFLICT is not a join condition.
+        let put = self
+            .batch(
+                "storing links",
+                "INSERT INTO link (tenant, sync, id, a, b, base) \
+                 SELECT ?1, ?2, value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?3) WHERE true \
+                 ON CONFLICT (tenant, sync, id) DO UPDATE SET a = excluded.a, b = excluded.b, base = excluded.base",
+                &rows,
+            )
+            .await;
+        match put {
+            Err(StoreError::Backend { source, .. }) if is_unique_violation(source.as_ref()) => {
+                Err(StoreError::Damaged {
+                    what: format!("the list of links of sync `{}`", self.sync),
+                    why: format!("a record would be linked twice ({source})"),
+                })
+            }
+            other => other,
+        }
+    }
+
+    async fn remove_links(&mut self, ids: &[LinkId]) -> Result<(), StoreError> {
+        self.batch(
+            "removing links",
+            "DELETE FROM link WHERE tenant = ?1 AND sync = ?2 AND id IN (SELECT value FROM json_each(?3))",
+            ids,
+        )
+        .await
+    }
+
+    async fn put_intents(&mut self, intents: &[Intent]) -> Result<(), StoreError> {
+        let mut rows = Vec::with_capacity(intents.len());
+        for intent in intents {
+            rows.push((&intent.id, encode("an intent", intent)?));
+        }
+        self.batch(
+            "storing intents",
+            "INSERT INTO intent (tenant, sync, id, body) \
+             SELECT ?1, ?2, value ->> 0, value ->> 1 FROM json_each(?3) WHERE true \
+             ON CONFLICT (tenant, sync, id) DO UPDATE SET body = excluded.body",
+            &rows,
+        )
+        .await
+    }
+
+    async fn remove_intents(&mut self, ids: &[String]) -> Result<(), StoreError> {
+        self.batch(
+            "removing intents",
+            "DELETE FROM intent WHERE tenant = ?1 AND sync = ?2 AND id IN (SELECT value FROM json_each(?3))",
+            ids,
+        )
+        .await
+    }
+
+    async fn put_conflicts(&mut self, conflicts: &[Conflict]) -> Result<(), StoreError> {
+        let mut rows = Vec::with_capacity(conflicts.len());
+        for one in conflicts {
+            let body = encode("a conflict", one)?;
+            rows.push((one.side, &one.record, &one.about, micros(one.at), body));
+        }
+        self.batch(
+            "storing conflicts",
+            "INSERT INTO conflict (tenant, sync, side, record, about, at, body) \
+             SELECT ?1, ?2, value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4 \
+             FROM json_each(?3) WHERE true \
+             ON CONFLICT (tenant, sync, side, record, about) DO UPDATE SET at = excluded.at, body = excluded.body",
+            &rows,
+        )
+        .await
+    }
+
+    async fn remove_conflicts(
+        &mut self,
+        side: Side,
+        records: &[(RecordId, Vec<String>)],
+    ) -> Result<(), StoreError> {
+        let rows: Vec<_> = records
+            .iter()
+            .map(|(record, keep)| (side, record, keep))
+            .collect();
+        self.batch(
+            "removing conflicts",
+            "DELETE FROM conflict WHERE rowid IN ( \
+               SELECT c.rowid FROM json_each(?3) j CROSS JOIN conflict c \
+               ON c.tenant = ?1 AND c.sync = ?2 AND c.side = j.value ->> 0 AND c.record = j.value ->> 1 \
+               WHERE c.about NOT IN (SELECT value FROM json_each(j.value, '$[2]')))",
+            &rows,
+        )
+        .await
+    }
+
+    async fn park(&mut self, parked: &[Parked]) -> Result<(), StoreError> {
+        let mut rows = Vec::with_capacity(parked.len());
+        for one in parked {
+            let body = encode("a parked record", one)?;
+            rows.push((one.side, &one.record, micros(one.at), body));
+        }
+        self.batch(
+            "parking records",
+            "INSERT INTO parked (tenant, sync, side, record, at, body) \
+             SELECT ?1, ?2, value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?3) WHERE true \
+             ON CONFLICT (tenant, sync, side, record) DO UPDATE SET at = excluded.at, body = excluded.body",
+            &rows,
+        )
+        .await
+    }
+
+    async fn unpark(&mut self, side: Side, ids: &[RecordId]) -> Result<(), StoreError> {
+        let rows: Vec<_> = ids.iter().map(|id| (side, id)).collect();
+        self.batch(
+            "unparking records",
+            "DELETE FROM parked WHERE rowid IN ( \
+               SELECT p.rowid FROM json_each(?3) j CROSS JOIN parked p \
+               ON p.tenant = ?1 AND p.sync = ?2 AND p.side = j.value ->> 0 AND p.record = j.value ->> 1)",
+            &rows,
+        )
+        .await
+    }
+
+    async fn journal(&mut self, entries: &[JournalEntry]) -> Result<(), StoreError> {
+        let mut rows = Vec::with_capacity(entries.len());
+        for entry in entries {
+            rows.push((entry.side, &entry.record, encode("a journal entry", entry)?));
+        }
+        self.batch(
+            "writing the journal",
+            "INSERT INTO journal (tenant, sync, side, record, body) \
+             SELECT ?1, ?2, value ->> 0, value ->> 1, value ->> 2 FROM json_each(?3) ORDER BY key",
+            &rows,
+        )
+        .await
+    }
+
+    async fn put_cursor(&mut self, side: Side, cursor: &Cursor) -> Result<(), StoreError> {
+        self.batch(
+            "storing a cursor",
+            "INSERT INTO cursor (tenant, sync, side, body) \
+             SELECT ?1, ?2, value ->> 0, value ->> 1 FROM json_each(?3) WHERE true \
+             ON CONFLICT (tenant, sync, side) DO UPDATE SET body = excluded.body",
+            &[(side, encode("a cursor", cursor)?)],
+        )
+        .await
+    }
+
+    async fn put_run(&mut self, run: &RunRecord) -> Result<(), StoreError> {
+        self.batch(
+            "storing a run",
+            "INSERT INTO run (tenant, sync, id, started, body) \
+             SELECT ?1, ?2, value ->> 0, value ->> 1, value ->> 2 FROM json_each(?3) WHERE true \
+             ON CONFLICT (tenant, sync, id) DO UPDATE SET started = excluded.started, body = excluded.body",
+            &[(&run.id, micros(run.started), encode("a run", run)?)],
+        )
+        .await
+    }
+
+    async fn put_state(&mut self, state: &SyncState) -> Result<(), StoreError> {
+        self.batch(
+            "storing the state of a sync",
+            "INSERT INTO sync_state (tenant, sync, body) \
+             SELECT ?1, ?2, value ->> 0 FROM json_each(?3) WHERE true \
+             ON CONFLICT (tenant, sync) DO UPDATE SET body = excluded.body",
+            &[(encode("the state of a sync", state)?,)],
+        )
+        .await
+    }
+}
+
+fn is_unique_violation(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
+    error
+        .downcast_ref::<sqlx::Error>()
+        .and_then(sqlx::Error::as_database_error)
+        .is_some_and(sqlx::error::DatabaseError::is_unique_violation)
+}

@@ -1,0 +1,460 @@
+//! The store: each function is one statement on a reader, or one task for the writer.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use samspel_model::intent::Intent;
+use samspel_model::journal::JournalEntry;
+use samspel_model::store::{
+    Change, Conflict, Cursor, Dirty, Endpoint, Lease, Observation, Parked, Receipt, RunRecord,
+    Sequence, StoreError, SyncCounts, SyncState,
+};
+use samspel_model::{Link, LinkId, RecordId, Side, Store};
+use serde::de::DeserializeOwned;
+use sqlx::sqlite::SqlitePool;
+
+use crate::changes::{Commit, Reset};
+use crate::context::{Context, decode, encode, signed, unsigned};
+use crate::leases::{self, Acquire, Register, Release, Renew};
+use crate::open;
+use crate::read::{LinkRow, ObservationRow, link};
+use crate::writer::Writer;
+
+/// The store of one tenant in an SQLite file.
+///
+/// Must be used within a tokio runtime. Several processes may open the same file; leases keep them apart. Call
+/// [`close`](Self::close) at the end; if that is omitted, nothing that was acknowledged is lost.
+pub struct SqliteStore {
+    context: Arc<Context>,
+    sequence: Arc<AtomicU64>,
+    writer: Arc<Writer>,
+    readers: SqlitePool,
+}
+
+impl SqliteStore {
+    /// Opens the file, creating it if it is missing, and brings its schema up to date. The directory must exist.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] if the file is not a database, not ours, damaged, or made by a newer program;
+    /// [`StoreError::Backend`] if it cannot be written. In each case it was left as it is.
+    pub async fn open(file: &Path, tenant: &str) -> Result<Self, StoreError> {
+        let context = Arc::new(Context {
+            tenant: tenant.to_owned(),
+            file: file.to_owned(),
+        });
+        let mut connection = open::writer(&context).await?;
+        let newest: i64 = sqlx::query_scalar("SELECT sequence FROM meta WHERE tenant = ?")
+            .bind(tenant)
+            .fetch_one(&mut connection)
+            .await
+            .map_err(context.failed("opening the database"))?;
+        let sequence = Arc::new(AtomicU64::new(unsigned(newest)));
+        Ok(Self {
+            readers: open::readers(&context),
+            writer: Arc::new(Writer::start(
+                connection,
+                Arc::clone(&context),
+                Arc::clone(&sequence),
+            )),
+            sequence,
+            context,
+        })
+    }
+
+    /// Waits for what is being written and closes the file.
+    pub async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+
+    fn failed(&self, doing: &'static str) -> impl Fn(sqlx::Error) -> StoreError + '_ {
+        self.context.failed(doing)
+    }
+}
+
+fn ids(ids: &[RecordId]) -> Result<String, StoreError> {
+    encode("ids", ids)
+}
+
+fn understood(rows: &[ObservationRow]) -> Result<Vec<Observation>, StoreError> {
+    rows.iter().map(ObservationRow::understand).collect()
+}
+
+/// Rows of an id and a JSON text.
+fn bodies<T: DeserializeOwned>(
+    what: &str,
+    rows: &[(String, String)],
+) -> Result<Vec<T>, StoreError> {
+    rows.iter()
+        .map(|(id, body)| decode(what, id, body))
+        .collect()
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    fn sequence(&self) -> Sequence {
+        self.sequence.load(Ordering::Acquire)
+    }
+
+    async fn register(&self, sync: &str, endpoints: &[Endpoint; 2]) -> Result<(), StoreError> {
+        let task = Register {
+            sync: sync.to_owned(),
+            endpoints: endpoints.clone(),
+        };
+        self.writer.run(task).await
+    }
+
+    async fn acquire_lease(
+        &self,
+        sync: &str,
+        owner: &str,
+        now: Timestamp,
+        ttl: Duration,
+    ) -> Result<Lease, StoreError> {
+        let task = Acquire {
+            sync: sync.to_owned(),
+            owner: owner.to_owned(),
+            now,
+            ttl,
+        };
+        self.writer.run(task).await
+    }
+
+    async fn renew_lease(
+        &self,
+        lease: &Lease,
+        now: Timestamp,
+        ttl: Duration,
+    ) -> Result<(), StoreError> {
+        let lease = lease.clone();
+        self.writer.run(Renew { lease, now, ttl }).await
+    }
+
+    async fn release_lease(&self, lease: &Lease) -> Result<(), StoreError> {
+        self.writer.run(Release(lease.clone())).await
+    }
+
+    async fn lease_holder(&self, sync: &str) -> Result<Option<(String, Timestamp)>, StoreError> {
+        let failed = self.failed("reading a lease");
+        let mut connection = self.readers.acquire().await.map_err(&failed)?;
+        leases::holder(&self.context, &mut connection, sync)
+            .await
+            .map_err(&failed)?
+            .map(|(owner, until)| Ok((owner, leases::time(until)?)))
+            .transpose()
+    }
+
+    async fn commit(&self, lease: &Lease, changes: Vec<Change>) -> Result<Receipt, StoreError> {
+        let lease = lease.clone();
+        self.writer.run(Commit { lease, changes }).await
+    }
+
+    async fn reset(&self, lease: &Lease) -> Result<(), StoreError> {
+        self.writer.run(Reset(lease.clone())).await
+    }
+
+    async fn dirty(&self, sync: &str, after: u64, limit: u32) -> Result<Vec<Dirty>, StoreError> {
+        let rows: Vec<(i64, String, String, bool)> = sqlx::query_as(
+            "SELECT position, side, id, refetch FROM dirty \
+             WHERE tenant = ? AND sync = ? AND position > ? ORDER BY position LIMIT ?",
+        )
+        .bind(&self.context.tenant)
+        .bind(sync)
+        .bind(signed(after))
+        .bind(limit)
+        .fetch_all(&self.readers)
+        .await
+        .map_err(self.failed("reading the queue"))?;
+        Ok(rows
+            .into_iter()
+            .map(|(position, side, id, refetch)| Dirty {
+                position: unsigned(position),
+                // The schema allows `a` and `b` only.
+                side: if side == "a" { Side::A } else { Side::B },
+                id: RecordId::new(id),
+                refetch,
+            })
+            .collect())
+    }
+
+    async fn observations(
+        &self,
+        endpoint: &Endpoint,
+        records: &[RecordId],
+    ) -> Result<Vec<Observation>, StoreError> {
+        let rows: Vec<ObservationRow> = sqlx::query_as(
+            "SELECT * FROM observation WHERE tenant = ? AND account = ? AND collection = ? \
+             AND id IN (SELECT value FROM json_each(?))",
+        )
+        .bind(&self.context.tenant)
+        .bind(&endpoint.account)
+        .bind(&endpoint.collection)
+        .bind(ids(records)?)
+        .fetch_all(&self.readers)
+        .await
+        .map_err(self.failed("reading observations"))?;
+        understood(&rows)
+    }
+
+    async fn records_by_key(
+        &self,
+        endpoint: &Endpoint,
+        field: &str,
+        values: &[String],
+        limit: u32,
+    ) -> Result<Vec<(String, RecordId)>, StoreError> {
+        let rows: Vec<(String, String)> = sqlx::query_as(
+            "SELECT value, id FROM ( \
+               SELECT value, id, row_number() OVER (PARTITION BY value ORDER BY id) AS place FROM match_key \
+               WHERE tenant = ? AND account = ? AND collection = ? AND field = ? \
+               AND value IN (SELECT value FROM json_each(?)) \
+             ) WHERE place <= ? ORDER BY value, id",
+        )
+        .bind(&self.context.tenant)
+        .bind(&endpoint.account)
+        .bind(&endpoint.collection)
+        .bind(field)
+        .bind(encode("values", values)?)
+        .bind(limit)
+        .fetch_all(&self.readers)
+        .await
+        .map_err(self.failed("looking for records by a key"))?;
+        Ok(rows
+            .into_iter()
+            .map(|(value, id)| (value, RecordId::new(id)))
+            .collect())
+    }
+
+    async fn records(
+        &self,
+        endpoint: &Endpoint,
+        after: Option<&RecordId>,
+        limit: u32,
+    ) -> Result<Vec<Observation>, StoreError> {
+        let rows: Vec<ObservationRow> = sqlx::query_as(
+            "SELECT * FROM observation WHERE tenant = ? AND account = ? AND collection = ? AND id > ? \
+             ORDER BY id LIMIT ?",
+        )
+        .bind(&self.context.tenant)
+        .bind(&endpoint.account)
+        .bind(&endpoint.collection)
+        // No id is empty.
+        .bind(after.map_or("", RecordId::as_str))
+        .bind(limit)
+        .fetch_all(&self.readers)
+        .await
+        .map_err(self.failed("listing observations"))?;
+        understood(&rows)
+    }
+
+    async fn unseen(
+        &self,
+        endpoint: &Endpoint,
+        snapshot: Sequence,
+        after: Option<&RecordId>,
+        limit: u32,
+    ) -> Result<Vec<RecordId>, StoreError> {
+        let rows: Vec<String> = sqlx::query_scalar(
+            "SELECT id FROM observation WHERE tenant = ? AND account = ? AND collection = ? AND id > ? \
+             AND presence = 'present' AND coalesce(snapshot, -1) < ? ORDER BY id LIMIT ?",
+        )
+        .bind(&self.context.tenant)
+        .bind(&endpoint.account)
+        .bind(&endpoint.collection)
+        .bind(after.map_or("", RecordId::as_str))
+        .bind(signed(snapshot))
+        .bind(limit)
+        .fetch_all(&self.readers)
+        .await
+        .map_err(self.failed("listing what a snapshot did not see"))?;
+        Ok(rows.into_iter().map(RecordId::new).collect())
+    }
+
+    async fn links_by_record(
+        &self,
+        sync: &str,
+        side: Side,
+        records: &[RecordId],
+    ) -> Result<Vec<Link>, StoreError> {
+        let statement = match side {
+            Side::A => {
+                "SELECT id, a, b, base FROM link WHERE tenant = ? AND sync = ? \
+                 AND a IN (SELECT value FROM json_each(?))"
+            }
+            Side::B => {
+                "SELECT id, a, b, base FROM link WHERE tenant = ? AND sync = ? \
+                 AND b IN (SELECT value FROM json_each(?))"
+            }
+        };
+        let rows: Vec<LinkRow> = sqlx::query_as(statement)
+            .bind(&self.context.tenant)
+            .bind(sync)
+            .bind(ids(records)?)
+            .fetch_all(&self.readers)
+            .await
+            .map_err(self.failed("reading links"))?;
+        rows.into_iter().map(link).collect()
+    }
+
+    async fn links(
+        &self,
+        sync: &str,
+        after: Option<&LinkId>,
+        limit: u32,
+    ) -> Result<Vec<Link>, StoreError> {
+        let rows: Vec<LinkRow> = sqlx::query_as(
+            "SELECT id, a, b, base FROM link WHERE tenant = ? AND sync = ? AND id > ? ORDER BY id LIMIT ?",
+        )
+        .bind(&self.context.tenant)
+        .bind(sync)
+        .bind(after.map_or("", |id| id.0.as_str()))
+        .bind(limit)
+        .fetch_all(&self.readers)
+        .await
+        .map_err(self.failed("listing links"))?;
+        rows.into_iter().map(link).collect()
+    }
+
+    async fn intents(
+        &self,
+        sync: &str,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<Intent>, StoreError> {
+        let rows: Vec<(String, String)> = sqlx::query_as(
+            "SELECT id, body FROM intent WHERE tenant = ? AND sync = ? AND id > ? ORDER BY id LIMIT ?",
+        )
+        .bind(&self.context.tenant)
+        .bind(sync)
+        .bind(after.unwrap_or(""))
+        .bind(limit)
+        .fetch_all(&self.readers)
+        .await
+        .map_err(self.failed("listing intents"))?;
+        bodies("intent", &rows)
+    }
+
+    async fn conflicts(&self, sync: &str, limit: u32) -> Result<Vec<Conflict>, StoreError> {
+        let rows: Vec<(String, String)> = sqlx::query_as(
+            "SELECT record, body FROM conflict WHERE tenant = ? AND sync = ? \
+             ORDER BY at, side, record, about LIMIT ?",
+        )
+        .bind(&self.context.tenant)
+        .bind(sync)
+        .bind(limit)
+        .fetch_all(&self.readers)
+        .await
+        .map_err(self.failed("listing conflicts"))?;
+        bodies("the conflict about record", &rows)
+    }
+
+    async fn parked(&self, sync: &str, limit: u32) -> Result<Vec<Parked>, StoreError> {
+        let rows: Vec<(String, String)> = sqlx::query_as(
+            "SELECT record, body FROM parked WHERE tenant = ? AND sync = ? ORDER BY at, side, record LIMIT ?",
+        )
+        .bind(&self.context.tenant)
+        .bind(sync)
+        .bind(limit)
+        .fetch_all(&self.readers)
+        .await
+        .map_err(self.failed("listing parked records"))?;
+        bodies("the parked record", &rows)
+    }
+
+    async fn journal(
+        &self,
+        sync: &str,
+        record: Option<(Side, &RecordId)>,
+        limit: u32,
+    ) -> Result<Vec<JournalEntry>, StoreError> {
+        let query = match record {
+            Some((side, id)) => sqlx::query_as(
+                "SELECT CAST(number AS TEXT), body FROM journal WHERE tenant = ? AND sync = ? \
+                 AND side = ? AND record = ? ORDER BY number DESC LIMIT ?",
+            )
+            .bind(&self.context.tenant)
+            .bind(sync)
+            .bind(side.to_string())
+            .bind(id.as_str()),
+            None => sqlx::query_as(
+                "SELECT CAST(number AS TEXT), body FROM journal WHERE tenant = ? AND sync = ? \
+                 ORDER BY number DESC LIMIT ?",
+            )
+            .bind(&self.context.tenant)
+            .bind(sync),
+        };
+        let rows: Vec<(String, String)> = query
+            .bind(limit)
+            .fetch_all(&self.readers)
+            .await
+            .map_err(self.failed("reading the journal"))?;
+        bodies("the journal entry", &rows)
+    }
+
+    async fn cursor(&self, sync: &str, side: Side) -> Result<Option<Cursor>, StoreError> {
+        let body: Option<String> = sqlx::query_scalar(
+            "SELECT body FROM cursor WHERE tenant = ? AND sync = ? AND side = ?",
+        )
+        .bind(&self.context.tenant)
+        .bind(sync)
+        .bind(side.to_string())
+        .fetch_optional(&self.readers)
+        .await
+        .map_err(self.failed("reading a cursor"))?;
+        body.map(|body| decode("the cursor of sync", sync, &body))
+            .transpose()
+    }
+
+    async fn state(&self, sync: &str) -> Result<SyncState, StoreError> {
+        let body: Option<String> =
+            sqlx::query_scalar("SELECT body FROM sync_state WHERE tenant = ? AND sync = ?")
+                .bind(&self.context.tenant)
+                .bind(sync)
+                .fetch_optional(&self.readers)
+                .await
+                .map_err(self.failed("reading the state of a sync"))?;
+        body.map_or_else(
+            || Ok(SyncState::default()),
+            |body| decode("the state of sync", sync, &body),
+        )
+    }
+
+    async fn runs(&self, sync: &str, limit: u32) -> Result<Vec<RunRecord>, StoreError> {
+        let rows: Vec<(String, String)> = sqlx::query_as(
+            "SELECT id, body FROM run WHERE tenant = ? AND sync = ? ORDER BY started DESC, id DESC LIMIT ?",
+        )
+        .bind(&self.context.tenant)
+        .bind(sync)
+        .bind(limit)
+        .fetch_all(&self.readers)
+        .await
+        .map_err(self.failed("listing runs"))?;
+        bodies("run", &rows)
+    }
+
+    async fn counts(&self, sync: &str) -> Result<SyncCounts, StoreError> {
+        let (links, dirty, intents, conflicts, parked): (i64, i64, i64, i64, i64) = sqlx::query_as(
+            "SELECT (SELECT count(*) FROM link WHERE tenant = ?1 AND sync = ?2), \
+                    (SELECT count(*) FROM dirty WHERE tenant = ?1 AND sync = ?2), \
+                    (SELECT count(*) FROM intent WHERE tenant = ?1 AND sync = ?2), \
+                    (SELECT count(*) FROM conflict WHERE tenant = ?1 AND sync = ?2), \
+                    (SELECT count(*) FROM parked WHERE tenant = ?1 AND sync = ?2)",
+        )
+        .bind(&self.context.tenant)
+        .bind(sync)
+        .fetch_one(&self.readers)
+        .await
+        .map_err(self.failed("counting"))?;
+        Ok(SyncCounts {
+            links: unsigned(links),
+            dirty: unsigned(dirty),
+            intents: unsigned(intents),
+            conflicts: unsigned(conflicts),
+            parked: unsigned(parked),
+        })
+    }
+}

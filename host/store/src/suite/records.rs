@@ -1,0 +1,429 @@
+//! What a sync keeps: links, intents, conflicts, parked records, the journal, cursors, runs.
+
+use samspel_model::consent::{Consent, ConsentState, Deliverability, DeliverabilityState};
+use samspel_model::intent::{Effect, Intent};
+use samspel_model::journal::{JournalEntry, JournalKind};
+use samspel_model::link::{Base, FieldBase, Link, LinkId};
+use samspel_model::store::{Conflict, Cursor, Parked, RunRecord, SnapshotProgress, SyncState};
+
+use super::*;
+
+pub(super) fn link(name: &str, a: &str, b: &str) -> Link {
+    let mut base = Base::default();
+    base.fields.insert(
+        "email".to_owned(),
+        FieldBase {
+            a: json!(format!("{a}@x.org")),
+            b: json!(null),
+            rule: "r1".to_owned(),
+        },
+    );
+    Link {
+        id: LinkId(name.to_owned()),
+        a: id(a),
+        b: id(b),
+        base,
+    }
+}
+
+pub(super) fn intent(name: &str) -> Intent {
+    Intent {
+        id: name.to_owned(),
+        run: "run-1".to_owned(),
+        target: Side::B,
+        source_record: id("1"),
+        link: Some(LinkId("l".to_owned())),
+        effect: Effect::Update(id("b1")),
+        patch: fields(json!({"email": "a@x.org"})),
+        before: Fields::new(),
+        consents: vec![Consent {
+            channel: "email".to_owned(),
+            purpose: "marketing".to_owned(),
+            state: ConsentState::Unsubscribed,
+            at: Some(at(1)),
+            evidence: None,
+        }],
+        deliverability: None,
+        precondition: None,
+        base: Base::default(),
+        shared: vec!["email".to_owned()],
+        restricts: true,
+    }
+}
+
+pub(super) fn conflict(record: &str, about: &str, second: i64) -> Conflict {
+    Conflict {
+        side: Side::A,
+        record: id(record),
+        about: about.to_owned(),
+        link: None,
+        at: at(second),
+        why: "both sides changed".to_owned(),
+        detail: json!({"a": 1}),
+    }
+}
+
+pub(super) fn parked(record: &str, second: i64) -> Parked {
+    Parked {
+        side: Side::A,
+        record: id(record),
+        at: at(second),
+        cause: "the address is refused".to_owned(),
+    }
+}
+
+pub(super) fn entry(record: Option<&str>, number: i64) -> JournalEntry {
+    JournalEntry {
+        at: at(number),
+        run: None,
+        kind: JournalKind::Lost,
+        link: None,
+        side: record.map(|_| Side::A),
+        record: record.map(id),
+        detail: json!({"number": number}),
+    }
+}
+
+pub async fn links_are_found_by_both_sides(store: Arc<dyn Store>) {
+    let world = World::new(store).await;
+    let links = vec![
+        link("l1", "1", "b1"),
+        link("l2", "2", "b2"),
+        link("l3", "3", "b3"),
+    ];
+    world.commit(vec![Change::PutLinks(links.clone())]).await;
+    let by_a = world
+        .store
+        .links_by_record(SYNC, Side::A, &[id("2"), id("b1")])
+        .await
+        .unwrap();
+    assert_eq!(by_a, [links[1].clone()]);
+    let by_b = world
+        .store
+        .links_by_record(SYNC, Side::B, &[id("b1")])
+        .await
+        .unwrap();
+    assert_eq!(by_b, [links[0].clone()]);
+    assert_eq!(world.store.links(SYNC, None, 2).await.unwrap(), links[..2]);
+    let after = LinkId("l2".to_owned());
+    assert_eq!(
+        world.store.links(SYNC, Some(&after), 9).await.unwrap(),
+        links[2..]
+    );
+    let mut rebased = links[0].clone();
+    rebased.base = Base::default();
+    world
+        .commit(vec![
+            Change::PutLinks(vec![rebased.clone()]),
+            Change::RemoveLinks(vec![LinkId("l3".to_owned())]),
+        ])
+        .await;
+    assert_eq!(
+        world.store.links(SYNC, None, 9).await.unwrap(),
+        [rebased, links[1].clone()]
+    );
+    assert_eq!(world.store.counts(SYNC).await.unwrap().links, 2);
+}
+
+pub async fn a_record_cannot_be_linked_twice(store: Arc<dyn Store>) {
+    let world = World::new(store).await;
+    world
+        .commit(vec![Change::PutLinks(vec![link("l1", "1", "b1")])])
+        .await;
+    for twice in [link("l2", "1", "b2"), link("l2", "2", "b1")] {
+        let error = world
+            .store
+            .commit(&world.lease, vec![Change::PutLinks(vec![twice])])
+            .await
+            .unwrap_err();
+        assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+    }
+    assert_eq!(
+        world.store.links(SYNC, None, 9).await.unwrap(),
+        [link("l1", "1", "b1")]
+    );
+}
+
+pub async fn a_link_can_move_in_one_commit(store: Arc<dyn Store>) {
+    let world = World::new(store).await;
+    world
+        .commit(vec![Change::PutLinks(vec![link("l1", "1", "b1")])])
+        .await;
+    world
+        .commit(vec![
+            Change::RemoveLinks(vec![LinkId("l1".to_owned())]),
+            Change::PutLinks(vec![link("l2", "1", "b2")]),
+        ])
+        .await;
+    assert_eq!(
+        world.store.links(SYNC, None, 9).await.unwrap(),
+        [link("l2", "1", "b2")]
+    );
+}
+
+pub async fn intents_come_and_go(store: Arc<dyn Store>) {
+    let world = World::new(store).await;
+    let intents: Vec<_> = ["i1", "i2", "i3"].into_iter().map(intent).collect();
+    world
+        .commit(vec![Change::PutIntents(intents.clone())])
+        .await;
+    assert_eq!(
+        world.store.intents(SYNC, None, 2).await.unwrap(),
+        intents[..2]
+    );
+    assert_eq!(
+        world.store.intents(SYNC, Some("i2"), 9).await.unwrap(),
+        intents[2..]
+    );
+    world
+        .commit(vec![Change::RemoveIntents(vec![
+            "i1".to_owned(),
+            "i3".to_owned(),
+            "no".to_owned(),
+        ])])
+        .await;
+    assert_eq!(
+        world.store.intents(SYNC, None, 9).await.unwrap(),
+        intents[1..2]
+    );
+    assert_eq!(world.store.counts(SYNC).await.unwrap().intents, 1);
+}
+
+pub async fn conflicts_are_replaced_and_removed_by_subject(store: Arc<dyn Store>) {
+    let world = World::new(store).await;
+    let mut newer = conflict("1", "email", 3);
+    newer.why = "still undecided".to_owned();
+    world
+        .commit(vec![
+            Change::PutConflicts(vec![
+                conflict("1", "email", 1),
+                conflict("1", "name", 2),
+                conflict("2", "email", 0),
+            ]),
+            Change::PutConflicts(vec![newer.clone()]),
+        ])
+        .await;
+    let all = world.store.conflicts(SYNC, 9).await.unwrap();
+    assert_eq!(
+        all,
+        [
+            conflict("2", "email", 0),
+            conflict("1", "name", 2),
+            newer.clone()
+        ]
+    );
+    assert_eq!(world.store.conflicts(SYNC, 1).await.unwrap().len(), 1);
+    world
+        .commit(vec![
+            Change::RemoveConflicts {
+                side: Side::B,
+                records: vec![(id("1"), Vec::new())],
+            },
+            Change::RemoveConflicts {
+                side: Side::A,
+                records: vec![(id("1"), vec!["email".to_owned()]), (id("2"), Vec::new())],
+            },
+        ])
+        .await;
+    assert_eq!(world.store.conflicts(SYNC, 9).await.unwrap(), [newer]);
+    assert_eq!(world.store.counts(SYNC).await.unwrap().conflicts, 1);
+}
+
+pub async fn parked_records_come_and_go(store: Arc<dyn Store>) {
+    let world = World::new(store).await;
+    world
+        .commit(vec![Change::Park(vec![parked("1", 2), parked("2", 1)])])
+        .await;
+    assert_eq!(
+        world.store.parked(SYNC, 9).await.unwrap(),
+        [parked("2", 1), parked("1", 2)]
+    );
+    let ids = vec![id("1")];
+    world
+        .commit(vec![
+            Change::Unpark {
+                side: Side::B,
+                ids: ids.clone(),
+            },
+            Change::Park(vec![parked("2", 5)]),
+        ])
+        .await;
+    assert_eq!(
+        world.store.parked(SYNC, 9).await.unwrap(),
+        [parked("1", 2), parked("2", 5)]
+    );
+    world
+        .commit(vec![Change::Unpark { side: Side::A, ids }])
+        .await;
+    assert_eq!(world.store.parked(SYNC, 9).await.unwrap(), [parked("2", 5)]);
+    assert_eq!(world.store.counts(SYNC).await.unwrap().parked, 1);
+}
+
+pub async fn the_journal_is_newest_first(store: Arc<dyn Store>) {
+    let world = World::new(store).await;
+    world
+        .commit(vec![Change::Journal(vec![
+            entry(Some("1"), 1),
+            entry(None, 2),
+        ])])
+        .await;
+    world
+        .commit(vec![Change::Journal(vec![
+            entry(Some("1"), 3),
+            entry(Some("2"), 4),
+        ])])
+        .await;
+    let all = world.store.journal(SYNC, None, 9).await.unwrap();
+    assert_eq!(
+        all,
+        [
+            entry(Some("2"), 4),
+            entry(Some("1"), 3),
+            entry(None, 2),
+            entry(Some("1"), 1)
+        ]
+    );
+    assert_eq!(world.store.journal(SYNC, None, 1).await.unwrap(), all[..1]);
+    let one = id("1");
+    let of_one = world
+        .store
+        .journal(SYNC, Some((Side::A, &one)), 9)
+        .await
+        .unwrap();
+    assert_eq!(of_one, [entry(Some("1"), 3), entry(Some("1"), 1)]);
+    assert!(
+        world
+            .store
+            .journal(SYNC, Some((Side::B, &one)), 9)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+}
+
+pub async fn cursors_runs_and_state_are_replaced(store: Arc<dyn Store>) {
+    let world = World::new(store).await;
+    assert_eq!(world.store.cursor(SYNC, Side::A).await.unwrap(), None);
+    assert_eq!(world.store.state(SYNC).await.unwrap(), SyncState::default());
+    let mut cursor = Cursor {
+        incremental: Some("c1".to_owned()),
+        snapshot: Some(SnapshotProgress {
+            number: 7,
+            token: None,
+            resume: Some("c0".to_owned()),
+        }),
+        compared: None,
+        version: 1,
+    };
+    let run = |name: &str, second| RunRecord {
+        id: name.to_owned(),
+        started: at(second),
+        ended: None,
+        error: None,
+        report: json!({"written": 1}),
+    };
+    let paused = SyncState {
+        confirmed: Some(at(1)),
+        paused: Some("by an operator".to_owned()),
+    };
+    let put = |cursor: &Cursor| Change::PutCursor {
+        side: Side::A,
+        cursor: cursor.clone(),
+    };
+    world
+        .commit(vec![
+            put(&cursor),
+            Change::PutRun(run("r1", 1)),
+            Change::PutRun(run("r2", 2)),
+            Change::PutState(paused.clone()),
+        ])
+        .await;
+    cursor.compared = Some(at(9));
+    let mut ended = run("r1", 1);
+    ended.ended = Some(at(3));
+    ended.error = Some("refused".to_owned());
+    world
+        .commit(vec![put(&cursor), Change::PutRun(ended.clone())])
+        .await;
+    assert_eq!(
+        world.store.cursor(SYNC, Side::A).await.unwrap(),
+        Some(cursor)
+    );
+    assert_eq!(world.store.cursor(SYNC, Side::B).await.unwrap(), None);
+    assert_eq!(
+        world.store.runs(SYNC, 9).await.unwrap(),
+        [run("r2", 2), ended]
+    );
+    assert_eq!(world.store.runs(SYNC, 1).await.unwrap(), [run("r2", 2)]);
+    assert_eq!(world.store.state(SYNC).await.unwrap(), paused);
+    world
+        .commit(vec![Change::PutState(SyncState::default())])
+        .await;
+    assert_eq!(world.store.state(SYNC).await.unwrap(), SyncState::default());
+}
+
+pub async fn odd_text_survives(store: Arc<dyn Store>) {
+    let world = World::new(store).await;
+    let odd = [
+        "'; DROP TABLE link; --",
+        "\"quoted\\\"",
+        "1e3",
+        "007",
+        "null",
+        "åß∂ 🦀\n\t",
+        "{\"a\":1}",
+        "\u{1}",
+    ];
+    let mut records = Vec::new();
+    for name in odd {
+        let mut record = person(
+            name,
+            json!({
+                "email": name, "zero": "a\u{0}b", "list": [1, 1.5, "x", null, {"k": name}],
+                "large": u64::MAX, "small": i64::MIN, "float": 0.1, "yes": true,
+            }),
+        );
+        record.entity.consents = vec![Consent {
+            channel: "email".to_owned(),
+            purpose: name.to_owned(),
+            state: ConsentState::Other(name.to_owned()),
+            at: Some("2024-02-29T12:00:00.123456789Z".parse().unwrap()),
+            evidence: Some(name.to_owned()),
+        }];
+        record.entity.deliverability = Some(Deliverability {
+            state: DeliverabilityState::HardBounced,
+            at: None,
+            reason: Some(name.to_owned()),
+        });
+        record.entity.modified = Some("2024-02-29T12:00:00.123456789Z".parse().unwrap());
+        records.push(record);
+    }
+    world.observe(Source::Listing, records.clone()).await;
+    for record in &records {
+        let stored = world.record(record.entity.id.as_str()).await;
+        assert_eq!(stored.fields, record.entity.fields);
+        assert_eq!(stored.consents, record.entity.consents);
+        assert_eq!(stored.deliverability, record.entity.deliverability);
+        assert_eq!(stored.modified, record.entity.modified);
+        let (_, key) = &record.keys[0];
+        assert_eq!(world.by_email(key).await, [record.entity.id.as_str()]);
+    }
+    let receipt = world.observe(Source::Listing, records).await;
+    assert_eq!((receipt.changed, receipt.unchanged), (0, odd.len() as u64));
+    let links: Vec<_> = odd
+        .iter()
+        .enumerate()
+        .map(|(n, name)| link(&format!("{n}{name}"), name, name))
+        .collect();
+    world.commit(vec![Change::PutLinks(links.clone())]).await;
+    for one in links {
+        let found = world
+            .store
+            .links_by_record(SYNC, Side::B, std::slice::from_ref(&one.b))
+            .await
+            .unwrap();
+        assert_eq!(found, [one]);
+    }
+    assert_eq!(world.drain().await.len(), odd.len());
+    assert!(world.queue().await.is_empty());
+}
