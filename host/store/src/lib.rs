@@ -1,7 +1,8 @@
 //! What must survive.
 //!
 //! [`SqliteStore`] implements [`samspel_model::Store`] in one file: a single writer that commits what is queued
-//! together ([`writer`]), and a few readers beside it.
+//! together, and a few readers beside it. [`Vault`] keeps credentials encrypted in the same file, under a key that is
+//! not.
 //!
 //! Every statement works on a whole batch: its rows travel as one JSON array that `json_each` unfolds.
 
@@ -12,9 +13,11 @@ mod observe;
 mod open;
 mod read;
 mod sqlite;
+mod vault;
 mod writer;
 
 #[cfg(feature = "suite")]
 pub mod suite;
 
 pub use sqlite::SqliteStore;
+pub use vault::{KeySource, Vault, VaultError};
