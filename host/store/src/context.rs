@@ -64,6 +64,11 @@ impl Context {
     }
 }
 
+/// Whether SQLite says that the file is not one of its own.
+pub(crate) fn is_no_database(error: &sqlx::Error) -> bool {
+    primary_code(error) == Some(SQLITE_NOTADB)
+}
+
 /// The primary result code of an error of the database itself.
 fn primary_code(error: &sqlx::Error) -> Option<i32> {
     let extended: i32 = error.as_database_error()?.code()?.parse().ok()?;

@@ -8,6 +8,7 @@
 
 mod changes;
 mod context;
+mod files;
 mod leases;
 mod observe;
 mod open;

@@ -1,25 +1,20 @@
 //! Opening a file: what it is, whether this program may use it, and bringing its schema up to date. Nothing that is
 //! there is ever removed or replaced.
 
-use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Read};
 use std::path::Path;
 use std::time::Duration;
 
 use samspel_model::store::StoreError;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
-    SqliteSynchronous,
+    SqliteConnectOptions, SqliteConnection, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 use sqlx::{ConnectOptions, Connection};
 
-use crate::context::Context;
+use crate::context::{self, Context};
+use crate::files;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
-
-/// How every SQLite file begins (<https://www.sqlite.org/fileformat.html>).
-const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
 /// `PRAGMA application_id` of our files; set by the first migration.
 const APPLICATION_ID: i64 = 0x5361_6D73;
@@ -35,22 +30,61 @@ const READER_CACHE: &str = "-1024";
 const BUSY: Duration = Duration::from_secs(15);
 
 /// Opens the file for writing, creating it if it is missing, with the newest schema.
+///
+/// The file is never opened but by SQLite: closing any other descriptor of it would drop SQLite's locks
+/// (<https://www.sqlite.org/howtocorrupt.html>, section 2.2).
 pub(crate) async fn writer(context: &Context) -> Result<SqliteConnection, StoreError> {
-    prepare(&context.file)?;
+    if !context
+        .file
+        .try_exists()
+        .map_err(|error| unusable(&context.file, error))?
+    {
+        create(context).await?;
+    }
+    let opening = context.failed("opening the database");
     let mut connection = options(&context.file)
         .pragma("cache_size", WRITER_CACHE)
         .connect()
         .await
-        .map_err(context.failed("opening the database"))?;
+        .map_err(|error| {
+            if context::is_no_database(&error) {
+                not_ours(&context.file, "it is not an SQLite database")
+            } else {
+                opening(error)
+            }
+        })?;
     refuse_foreign(context, &mut connection).await?;
+    write_ahead(&mut connection).await.map_err(&opening)?;
     migrate(context, &mut connection).await?;
     Ok(connection)
+}
+
+/// Makes a new file. It appears with its schema, so that processes that start at the same time do not meet half of it.
+async fn create(context: &Context) -> Result<(), StoreError> {
+    let draft = files::draft(&context.file)
+        .map_err(|error| unusable(&context.file, error))?
+        .into_temp_path();
+    let creating = context.failed("creating the database");
+    let mut connection = options(&draft).connect().await.map_err(&creating)?;
+    write_ahead(&mut connection).await.map_err(&creating)?;
+    migrate(context, &mut connection).await?;
+    connection.close().await.map_err(&creating)?;
+    files::publish(draft, &context.file)
+        .map(drop)
+        .map_err(|error| unusable(&context.file, error))
+}
+
+/// Turns on the write-ahead log. That is written into the file, where later connections find it.
+async fn write_ahead(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    sqlx::query("PRAGMA journal_mode = WAL")
+        .execute(connection)
+        .await
+        .map(drop)
 }
 
 /// Connections that cannot write.
 pub(crate) fn readers(context: &Context) -> SqlitePool {
     let options = options(&context.file)
-        .create_if_missing(false)
         .pragma("cache_size", READER_CACHE)
         .pragma("query_only", "ON");
     SqlitePoolOptions::new()
@@ -64,7 +98,6 @@ pub(crate) fn readers(context: &Context) -> SqlitePool {
 fn options(file: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(file)
-        .journal_mode(SqliteJournalMode::Wal)
         // An acknowledged commit survives a power cut: a decision must be on disk before its write is sent.
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(BUSY)
@@ -74,41 +107,14 @@ fn options(file: &Path) -> SqliteConnectOptions {
         .disable_statement_logging()
 }
 
-/// Creates the file, readable by its owner alone (SQLite gives its other files the same mode), or looks at what is
-/// there.
-fn prepare(file: &Path) -> Result<(), StoreError> {
-    let failed = |error: std::io::Error| StoreError::Backend {
+fn unusable(file: &Path, error: std::io::Error) -> StoreError {
+    StoreError::Backend {
         doing: format!(
-            "opening {} (its directory must exist and be writable by the user that samspel runs as; \
-             `store` in the configuration names the file)",
+            "opening {} (its directory must exist and be writable by the user that samspel runs as; `store` in the \
+             configuration names the file)",
             file.display()
         ),
         source: Box::new(error),
-    };
-    let mut create = OpenOptions::new();
-    create.read(true).write(true).create_new(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt;
-        create.mode(0o600);
-    }
-    match create.open(file) {
-        Ok(_) => return Ok(()),
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-        Err(error) => return Err(failed(error)),
-    }
-    let mut head = Vec::with_capacity(MAGIC.len());
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(file)
-        .and_then(|opened: File| opened.take(MAGIC.len() as u64).read_to_end(&mut head))
-        .map_err(failed)?;
-    // An empty file is a database without tables.
-    if head.is_empty() || head == MAGIC {
-        Ok(())
-    } else {
-        Err(not_ours(file, "it is not an SQLite database"))
     }
 }
 

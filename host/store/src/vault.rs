@@ -18,6 +18,7 @@ use sqlx::sqlite::{SqliteConnection, SqlitePool};
 use thiserror::Error;
 
 use crate::context::{Context, encode};
+use crate::files;
 use crate::sqlite::SqliteStore;
 use crate::writer::{Task, Writer};
 
@@ -249,26 +250,13 @@ fn create(file: &Path) -> Result<Key<XChaCha20Poly1305>, VaultError> {
         source,
     };
     let key = Key::<XChaCha20Poly1305>::generate();
-    let directory = match file.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    // Temporary files are readable by their owner alone.
-    let mut draft = tempfile::NamedTempFile::new_in(directory).map_err(failed)?;
+    let mut draft = files::draft(file).map_err(failed)?;
     writeln!(draft, "{}", STANDARD.encode(key)).map_err(failed)?;
     draft.as_file().sync_all().map_err(failed)?;
-    match draft.persist_noclobber(file) {
-        Ok(_) => {
-            // A credential sealed with a key that a power cut takes away would be lost.
-            std::fs::File::open(directory)
-                .and_then(|directory| directory.sync_all())
-                .map_err(failed)?;
-            Ok(key)
-        }
-        Err(error) if error.error.kind() == ErrorKind::AlreadyExists => {
-            read(file)?.ok_or_else(|| failed(ErrorKind::NotFound.into()))
-        }
-        Err(error) => Err(failed(error.error)),
+    if files::publish(draft.into_temp_path(), file).map_err(failed)? {
+        Ok(key)
+    } else {
+        read(file)?.ok_or_else(|| failed(ErrorKind::NotFound.into()))
     }
 }
 
