@@ -1,6 +1,7 @@
 //! Opening a file: what it is, whether this program may use it, and bringing its schema up to date. Nothing that is
 //! there is ever removed or replaced.
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
@@ -15,6 +16,11 @@ use crate::context::{self, Context};
 use crate::files;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+
+/// A database has one page at least, and a page 512 bytes (<https://www.sqlite.org/fileformat.html>).
+const SMALLEST: u64 = 512;
+
+const NO_DATABASE: &str = "it is not an SQLite database";
 
 /// `PRAGMA application_id` of our files; set by the first migration.
 const APPLICATION_ID: i64 = 0x5361_6D73;
@@ -34,12 +40,14 @@ const BUSY: Duration = Duration::from_secs(15);
 /// The file is never opened but by SQLite: closing any other descriptor of it would drop SQLite's locks
 /// (<https://www.sqlite.org/howtocorrupt.html>, section 2.2).
 pub(crate) async fn writer(context: &Context) -> Result<SqliteConnection, StoreError> {
-    if !context
-        .file
-        .try_exists()
-        .map_err(|error| unusable(&context.file, error))?
-    {
-        create(context).await?;
+    match std::fs::metadata(&context.file) {
+        // SQLite takes such a file for an empty one and would write over it.
+        Ok(found) if (1..SMALLEST).contains(&found.len()) => {
+            return Err(not_ours(&context.file, NO_DATABASE));
+        }
+        Ok(_) => {}
+        Err(error) if error.kind() == ErrorKind::NotFound => create(context).await?,
+        Err(error) => return Err(unusable(&context.file, error)),
     }
     let opening = context.failed("opening the database");
     let mut connection = options(&context.file)
@@ -48,7 +56,7 @@ pub(crate) async fn writer(context: &Context) -> Result<SqliteConnection, StoreE
         .await
         .map_err(|error| {
             if context::is_no_database(&error) {
-                not_ours(&context.file, "it is not an SQLite database")
+                not_ours(&context.file, NO_DATABASE)
             } else {
                 opening(error)
             }

@@ -85,6 +85,8 @@ async fn a_file_that_is_no_database_is_left_alone() {
     for content in [
         &b"dear diary, this is not a database, and longer than a header"[..],
         b"x",
+        &[b'x'; 511],
+        &[b'x'; 100_000],
     ] {
         let place = Place::new();
         std::fs::write(place.file(), content).unwrap();
