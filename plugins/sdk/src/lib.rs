@@ -55,5 +55,9 @@ pub use schemars::{self, JsonSchema};
 pub use serde;
 pub use serde_json::{self, Value, json};
 
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
+
 /// The result of a call; a [`Failure`] is about the whole call, never about one record.
 pub type Result<T, E = Failure> = std::result::Result<T, E>;
