@@ -13,7 +13,7 @@ use crate::{bins, connectors};
 /// The live harness.
 const HARNESS: &str = "samspel-live";
 /// Arguments with which the harness needs neither connectors nor `samspel`.
-const WITHOUT_SAMSPEL: [&str; 3] = ["--servers-only", "--help", "-h"];
+const WITHOUT_SAMSPEL: [&str; 4] = ["--servers-only", "--facts-only", "--help", "-h"];
 
 /// Builds what the harness needs, then hands the terminal to it.
 pub fn run(workspace: &Workspace, args: &[OsString]) -> Result<ExitCode, XtaskError> {
