@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimePrinter;
 use serde::{Serialize, Serializer};
 
 /// A point in time, in milliseconds since the Unix epoch.
@@ -24,6 +25,14 @@ impl Millis {
     #[must_use]
     pub fn plus(self, ms: i64) -> Self {
         Self(self.0.saturating_add(ms))
+    }
+
+    /// As the `Date` header of an answer (RFC 9110, section 5.6.7).
+    #[must_use]
+    pub fn http_date(self) -> String {
+        DateTimePrinter::new()
+            .timestamp_to_rfc9110_string(&self.timestamp())
+            .unwrap_or_default()
     }
 
     fn timestamp(self) -> Timestamp {
@@ -107,6 +116,7 @@ mod tests {
             Millis(1_772_357_400_000).to_string(),
             "2026-03-01T09:30:00.000Z"
         );
+        assert_eq!(at.http_date(), "Sun, 01 Mar 2026 09:30:00 GMT");
     }
 
     #[test]

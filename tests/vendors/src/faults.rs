@@ -2,13 +2,16 @@
 //!
 //! None of these is a vendor's documented behaviour; they are what networks and overloaded servers do to every client.
 
+use std::collections::BTreeMap;
+
+use json_patch::Patch;
 use parking_lot::Mutex;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 /// What happens to one request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fault {
     /// 500 with the vendor's error body; the request is not applied.
@@ -29,10 +32,28 @@ pub enum Fault {
     Truncated,
     /// The answer comes after `slow_ms`; the request is applied.
     Slow,
+    /// The answer is another than the vendor's own.
+    Altered(Alteration),
+}
+
+/// How an answer differs from the vendor's own, such as `{"status": 429, "headers": {"retry-after": "7"}}`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Alteration {
+    /// The request is not applied, and there is no answer of the vendor's to start from.
+    pub instead: bool,
+    /// Another status; without it the vendor's, or 200 where there is none.
+    pub status: Option<u16>,
+    /// Headers that are set.
+    pub headers: BTreeMap<String, String>,
+    /// Another body.
+    pub body: Option<String>,
+    /// Changes of the body where it is JSON (RFC 6902).
+    pub patch: Patch,
 }
 
 /// Every fault that the random mode draws from.
-const RANDOM: [Fault; 6] = [
+static RANDOM: [Fault; 6] = [
     Fault::InternalError,
     Fault::Unavailable,
     Fault::DropBefore,
@@ -141,7 +162,7 @@ impl Faults {
             if entry.after > 0 {
                 entry.after -= 1;
             } else {
-                let fault = entry.fault;
+                let fault = entry.fault.clone();
                 entry.times = entry.times.saturating_sub(1);
                 if entry.times == 0 {
                     inner.script.remove(at);
@@ -158,7 +179,7 @@ impl Faults {
             &rates.kinds
         };
         let at = inner.rng.random_range(0..kinds.len());
-        Some(kinds[at])
+        Some(kinds[at].clone())
     }
 }
 

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::StatusCode;
-use axum::http::header::CONTENT_LENGTH;
+use axum::http::header::{CONTENT_LENGTH, DATE};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
 use futures::{StreamExt as _, stream};
+use serde_json::Value;
 
-use crate::faults::Fault;
+use crate::faults::{Alteration, Fault};
 use crate::reply;
 use crate::server::Hangup;
 use crate::vendor::Vendor;
@@ -32,7 +33,7 @@ pub(crate) async fn gate<V: Vendor>(
     let endpoint = format!("{} {route}", parts.method);
     let writes = vendor.is_write(&parts);
 
-    let response = match vendor.admit(&parts, place.count) {
+    let mut response = match vendor.admit(&parts, place.count) {
         Err(refused) => *refused,
         Ok(limits) => {
             let settings = core.settings();
@@ -52,6 +53,10 @@ pub(crate) async fn gate<V: Vendor>(
             response
         }
     };
+    // A client that takes the server's time from the answer must see the clock that stamps the records.
+    if let Ok(date) = HeaderValue::from_str(&core.clock.now().http_date()) {
+        response.headers_mut().entry(DATE).or_insert(date);
+    }
 
     let status = if response.extensions().get::<Hangup>().is_some() {
         0
@@ -93,7 +98,54 @@ async fn with_fault<V: Vendor>(
             tokio::time::sleep(Duration::from_millis(slow_ms)).await;
             response
         }
+        Some(Fault::Altered(alteration)) => {
+            let response = if alteration.instead {
+                reply::empty(StatusCode::OK)
+            } else {
+                next.run(request).await
+            };
+            altered(response, &alteration).await
+        }
     }
+}
+
+/// Changes an answer. An alteration that cannot be made is told to whoever wrote the script, by a status no vendor uses.
+async fn altered(response: Response, alteration: &Alteration) -> Response {
+    let (mut parts, body) = response.into_parts();
+    let Ok(bytes) = to_bytes(body, usize::MAX).await else {
+        return hangup();
+    };
+    let bytes = match &alteration.body {
+        Some(body) => body.clone().into(),
+        None if alteration.patch.is_empty() => bytes,
+        None => match patched(&bytes, alteration) {
+            Ok(bytes) => bytes.into(),
+            Err(why) => return reply::text(StatusCode::IM_A_TEAPOT, why),
+        },
+    };
+    if let Some(status) = alteration.status {
+        match StatusCode::from_u16(status) {
+            Ok(status) => parts.status = status,
+            Err(error) => return reply::text(StatusCode::IM_A_TEAPOT, error.to_string()),
+        }
+    }
+    parts.headers.remove(CONTENT_LENGTH);
+    for (name, value) in &alteration.headers {
+        match (HeaderName::try_from(name), HeaderValue::from_str(value)) {
+            (Ok(name), Ok(value)) => {
+                parts.headers.insert(name, value);
+            }
+            _ => return reply::text(StatusCode::IM_A_TEAPOT, format!("no header: {name}")),
+        }
+    }
+    Response::from_parts(parts, Body::from(bytes))
+}
+
+fn patched(bytes: &[u8], alteration: &Alteration) -> Result<Vec<u8>, String> {
+    let mut body: Value =
+        serde_json::from_slice(bytes).map_err(|error| format!("no JSON to patch: {error}"))?;
+    json_patch::patch(&mut body, &alteration.patch).map_err(|error| error.to_string())?;
+    Ok(body.to_string().into_bytes())
 }
 
 /// Runs the request to its end and throws the answer away.

@@ -193,6 +193,62 @@ async fn a_scripted_fault_hits_once_and_tells_applied_from_not_applied() {
 }
 
 #[tokio::test]
+async fn an_answer_can_be_altered_in_any_part() {
+    let api = hubspot(HubSpotQuirks::default()).await;
+    api.vendor().seed(2, 1);
+    let next = async |alteration: Value| {
+        let script = json!([{ "fault": { "altered": alteration } }]);
+        answer(api.bare(Method::POST, "/_control/faults").json(&script)).await;
+        api.request(Method::GET, "/crm/v3/objects/contacts")
+            .send()
+            .await
+            .unwrap()
+    };
+    let refused =
+        next(json!({ "instead": true, "status": 429, "headers": { "retry-after": "7" } })).await;
+    assert_eq!(
+        (refused.status().as_u16(), &refused.headers()["retry-after"]),
+        (429, &"7".parse().unwrap())
+    );
+    let html = next(json!({ "body": "<html>" })).await;
+    assert_eq!(html.status(), 200);
+    assert_eq!(html.text().await.unwrap(), "<html>");
+    let edited = next(json!({ "patch": [
+        { "op": "remove", "path": "/results/0/id" },
+        { "op": "replace", "path": "/results/1/id", "value": 17 },
+    ] }))
+    .await;
+    let edited: Value = edited.json().await.unwrap();
+    assert_eq!(
+        (edited["results"][0].get("id"), &edited["results"][1]["id"]),
+        (None, &json!(17))
+    );
+    let impossible = next(json!({ "patch": [{ "op": "remove", "path": "/nowhere" }] })).await;
+    assert_eq!(impossible.status(), 418, "the script's author is told");
+    assert_eq!(api.get("/crm/v3/objects/contacts").await.0, 200);
+}
+
+#[tokio::test]
+async fn answers_are_dated_by_the_clock_that_stamps_the_records() {
+    let api = hubspot(HubSpotQuirks::default()).await;
+    api.vendor().core().clock.advance(86_400_000);
+    let made = json!({ "properties": { "email": "eva@firma.example" } });
+    let before = api.vendor().core().clock.now();
+    let response = api
+        .request(Method::POST, "/crm/v3/objects/contacts")
+        .json(&made)
+        .send()
+        .await
+        .unwrap();
+    let date = response.headers()["date"].to_str().unwrap().to_owned();
+    let after = api.vendor().core().clock.now();
+    assert!(
+        [before.http_date(), after.http_date()].contains(&date),
+        "{date}"
+    );
+}
+
+#[tokio::test]
 async fn a_request_is_applied_also_when_its_client_has_gone_away() {
     let api = mailchimp(MailchimpQuirks::default()).await;
     api.vendor()
