@@ -2,9 +2,9 @@
 //!
 //! The list is read in the order of `last_changed`, the longest unchanged first, by offset. A member that changes
 //! meanwhile goes to the end and everything behind its old place moves up, past the offset. So each page starts a little
-//! before the end of the page before, and must show one of the members that stood there; what stands behind that member
-//! was not read yet, because a member can only move to the end. Where none of them shows, the page is thrown away and
-//! reading steps back.
+//! before the end of the page before, and must show one of the members that stood there, unchanged; what stands behind
+//! that member was not read yet, because a member can only move to the end. Where none of them shows, the page is thrown
+//! away and reading steps back.
 
 use samspel_connector::http::{Request, Response};
 use samspel_connector::{Failure, Result};
@@ -19,6 +19,26 @@ const OVERLAP: u64 = 10;
 /// How many of the last members are remembered: one of them may itself move to the end.
 const ANCHORS: usize = 5;
 
+/// A member that was read, as it was then. One that changed since stands elsewhere and says nothing about this place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Anchor {
+    id: String,
+    changed: String,
+}
+
+impl Anchor {
+    fn of(member: &Member) -> Self {
+        Self {
+            id: member.contact_id.clone(),
+            changed: member.last_changed.clone(),
+        }
+    }
+
+    fn is(&self, member: &Member) -> bool {
+        self.id == member.contact_id && self.changed == member.last_changed
+    }
+}
+
 /// Where reading goes on.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
@@ -26,7 +46,7 @@ pub struct Position {
     offset: u64,
     /// The last members that were read.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    anchors: Vec<String>,
+    anchors: Vec<Anchor>,
 }
 
 /// What to list.
@@ -92,7 +112,7 @@ impl Position {
             .map_err(|_| Failure::Bug("a page of more members than can be counted".to_owned()))?;
         let known = members
             .iter()
-            .rposition(|member| self.anchors.contains(&member.contact_id));
+            .rposition(|member| self.anchors.iter().any(|anchor| anchor.is(member)));
         match known {
             Some(place) => {
                 members.drain(..=place);
@@ -106,14 +126,13 @@ impl Position {
             }
             None => {}
         }
-        let end = start + read;
+        let end = start.saturating_add(read);
         let is_last =
             read < u64::from(query.count()) || total_items.is_some_and(|total| end >= total);
         if is_last {
             return Ok((members, None));
         }
-        let fresh = members.iter().rev().take(ANCHORS);
-        let mut anchors: Vec<String> = fresh.map(|member| member.contact_id.clone()).collect();
+        let mut anchors: Vec<Anchor> = members.iter().rev().take(ANCHORS).map(Anchor::of).collect();
         if anchors.is_empty() {
             anchors = self.anchors;
         }
@@ -135,8 +154,6 @@ mod tests {
     use samspel_connector::http::send_all;
     use samspel_connector::testing::{Remote, Reply, SentRequest};
     use serde_json::{Value, json};
-    use std::cell::RefCell;
-    use std::rc::Rc;
 
     fn parameter(request: &SentRequest, name: &str) -> usize {
         let (_, query) = request.url.split_once('?').unwrap();
@@ -148,34 +165,54 @@ mod tests {
             .unwrap()
     }
 
-    /// Reads a list of 300 members of which `moving` per page, from the front, go to the end while it is read.
-    fn read_while_moving(moving: usize) -> Vec<String> {
-        let list: Rc<RefCell<Vec<usize>>> = Rc::new(RefCell::new((0..300).collect()));
-        let remote = Remote::new(move |request| {
-            let mut list = list.borrow_mut();
-            let (offset, count) = (parameter(request, "offset"), parameter(request, "count"));
-            let members: Vec<Value> = list
+    /// A list of members in the order in which they changed.
+    struct List(Vec<(usize, u32)>);
+
+    impl List {
+        fn new(members: usize) -> Self {
+            Self((0..members).map(|id| (id, 0)).collect())
+        }
+
+        fn page(&self, offset: usize, count: usize) -> Reply {
+            let members: Vec<Value> = self
+                .0
                 .iter()
                 .skip(offset)
                 .take(count)
-                .map(|id| json!({ "contact_id": id.to_string() }))
+                .map(|(id, changed)| json!({ "contact_id": id.to_string(), "last_changed": changed.to_string() }))
                 .collect();
-            // Each mover moves once; a list that moves faster than it is read has no end.
-            let movers: Vec<usize> = if offset < 150 {
-                list.iter()
-                    .copied()
-                    .filter(|id| *id < 150)
-                    .take(moving)
-                    .collect()
-            } else {
-                Vec::new()
-            };
-            list.retain(|id| !movers.contains(id));
-            list.extend(movers.iter().map(|id| id + 1_000));
             Reply::json(
                 200,
-                json!({ "members": members, "total_items": list.len() }),
+                json!({ "members": members, "total_items": self.0.len() }),
             )
+        }
+
+        /// Changes a member, which moves it to the end; each once, because a list that moves faster than it is read
+        /// has no end.
+        fn change(&mut self, place: usize) {
+            if self.0.get(place).is_some_and(|(_, changed)| *changed == 0) {
+                let (id, _) = self.0.remove(place);
+                self.0.push((id, 1));
+            }
+        }
+    }
+
+    /// Reads a list of `members` whose places `moving(offset, count)` change after each page.
+    fn read_while_moving(
+        members: usize,
+        moving: impl Fn(usize, usize) -> Vec<usize> + 'static,
+    ) -> Vec<String> {
+        let mut list = List::new(members);
+        let remote = Remote::new(move |request| {
+            let (offset, count) = (parameter(request, "offset"), parameter(request, "count"));
+            let page = list.page(offset, count);
+            // From the end: a member that goes away moves those behind it.
+            let mut places = moving(offset, count);
+            places.sort_unstable();
+            for place in places.into_iter().rev() {
+                list.change(place);
+            }
+            page
         });
         let settings: Settings =
             serde_json::from_value(json!({ "dc": "us1", "list_id": "abc" })).unwrap();
@@ -200,24 +237,55 @@ mod tests {
         })
     }
 
-    fn all_are_read(ids: &[String]) {
-        let missing: Vec<usize> = (0..300)
-            .filter(|id| !ids.contains(&id.to_string()) && !ids.contains(&(id + 1_000).to_string()))
+    fn all_are_read(members: usize, ids: &[String]) {
+        let missing: Vec<usize> = (0..members)
+            .filter(|id| !ids.contains(&id.to_string()))
             .collect();
         assert_eq!(missing, Vec::<usize>::new());
     }
 
     #[test]
     fn a_list_at_rest_is_read_once() {
-        let ids = read_while_moving(0);
+        let ids = read_while_moving(300, |_, _| Vec::new());
         assert_eq!(ids.len(), 300);
-        all_are_read(&ids);
+        all_are_read(300, &ids);
     }
 
     #[test]
     fn members_that_move_to_the_end_hide_no_others() {
         for moving in [1, 3, 9, 30, 60] {
-            all_are_read(&read_while_moving(moving));
+            let ids = read_while_moving(300, move |_, _| (0..moving).collect());
+            all_are_read(300, &ids);
         }
+    }
+
+    /// The very members that tell where the page before ended stand at the end of the next one, behind others that were
+    /// not read yet.
+    #[test]
+    fn a_member_that_was_read_last_and_then_changed_hides_no_others() {
+        for (members, moving) in [(60, 1), (60, 5), (300, 1), (300, 5), (300, 12)] {
+            let ids = read_while_moving(members, move |offset, count| {
+                let end = offset + count;
+                (end - moving..end).collect()
+            });
+            all_are_read(members, &ids);
+        }
+    }
+
+    #[test]
+    fn a_position_beyond_all_numbers_ends_the_list() {
+        let position = Position {
+            offset: u64::MAX,
+            anchors: Vec::new(),
+        };
+        let query = Query {
+            fields: "members",
+            limit: 40,
+            status: None,
+            since: None,
+        };
+        let answer = List::new(3).page(0, 3).response();
+        let (members, next) = position.accept(&query, &answer).unwrap();
+        assert_eq!((members.len(), next), (3, None));
     }
 }

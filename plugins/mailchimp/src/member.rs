@@ -25,8 +25,9 @@ pub struct Member {
     /// `subscribed`, `unsubscribed`, `cleaned`, `pending`, `transactional`, `archived`.
     #[serde(default)]
     pub status: String,
+    /// As Mailchimp spells it.
     #[serde(default)]
-    last_changed: String,
+    pub last_changed: String,
     /// The rest.
     #[serde(flatten)]
     other: Map<String, Value>,
