@@ -16,7 +16,8 @@ use crate::workspace::{Workspace, describe};
 /// The preamble of a component: magic, version 13, layer 1. A plain module has version 1 and layer 0.
 const COMPONENT_PREAMBLE: [u8; 8] = [0x00, b'a', b's', b'm', 0x0d, 0x00, 0x01, 0x00];
 
-/// Builds every connector of `plugins/` and puts the components into [`Workspace::components`].
+/// Builds every connector of `plugins/` and puts the components into [`Workspace::components`]; those that only tests
+/// load, into [`Workspace::test_components`].
 pub fn build(workspace: &Workspace) -> Result<(), XtaskError> {
     let manifest = workspace.plugins_manifest();
     let connectors = connector_packages(&manifest)?;
@@ -61,6 +62,11 @@ fn connector_packages(manifest: &Path) -> Result<Vec<Package>, XtaskError> {
     Ok(packages)
 }
 
+/// Whether a package says of itself that a user should not see it: `package.metadata.samspel.test = true`.
+fn is_for_tests(package: &Package) -> bool {
+    package.metadata["samspel"]["test"] == true
+}
+
 fn collect(
     workspace: &Workspace,
     connector: &Package,
@@ -81,9 +87,12 @@ fn collect(
             path: component.into(),
         });
     }
-    let destination = workspace
-        .components()
-        .join(format!("{}.wasm", connector.name));
+    let directory = if is_for_tests(connector) {
+        workspace.test_components()
+    } else {
+        workspace.components()
+    };
+    let destination = directory.join(format!("{}.wasm", connector.name));
     if place(&bytes, &destination)? {
         note(&format!(
             "{} ({} KB)",
@@ -130,8 +139,8 @@ mod tests {
         assert_eq!(fs::read(&file).unwrap(), b"two");
     }
 
-    #[test]
-    fn only_dynamic_libraries_are_connectors() {
+    /// The packages of a workspace with a library, a connector and a connector for tests.
+    fn packages() -> Vec<Package> {
         let directory = tempfile::tempdir().unwrap();
         let write = |path: &str, text: &str| {
             let path = directory.path().join(path);
@@ -140,7 +149,7 @@ mod tests {
         };
         write(
             "Cargo.toml",
-            "[workspace]\nresolver = \"3\"\nmembers = [\"sdk\", \"one\"]\n",
+            "[workspace]\nresolver = \"3\"\nmembers = [\"sdk\", \"one\", \"two\"]\n",
         );
         write("sdk/Cargo.toml", "[package]\nname = \"sdk\"\n");
         write("sdk/src/lib.rs", "");
@@ -149,13 +158,26 @@ mod tests {
             "[package]\nname = \"one\"\n[lib]\ncrate-type = [\"cdylib\", \"rlib\"]\n",
         );
         write("one/src/lib.rs", "");
-        let packages = connector_packages(&directory.path().join("Cargo.toml")).unwrap();
-        assert_eq!(
-            packages
-                .iter()
-                .map(|package| package.name.as_str())
-                .collect::<Vec<_>>(),
-            ["one"]
+        write(
+            "two/Cargo.toml",
+            "[package]\nname = \"two\"\n[package.metadata.samspel]\ntest = true\n[lib]\ncrate-type = [\"cdylib\"]\n",
         );
+        write("two/src/lib.rs", "");
+        connector_packages(&directory.path().join("Cargo.toml")).unwrap()
+    }
+
+    #[test]
+    fn only_dynamic_libraries_are_connectors() {
+        let names: Vec<_> = packages()
+            .into_iter()
+            .map(|package| package.name.to_string())
+            .collect();
+        assert_eq!(names, ["one", "two"]);
+    }
+
+    #[test]
+    fn a_connector_for_tests_says_so() {
+        let for_tests: Vec<_> = packages().iter().map(is_for_tests).collect();
+        assert_eq!(for_tests, [false, true]);
     }
 }

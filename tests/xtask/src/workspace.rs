@@ -44,6 +44,11 @@ impl Workspace {
         self.target.join("connectors")
     }
 
+    /// Where components are put that only tests load. No program looks below its directory of connectors.
+    pub fn test_components(&self) -> PathBuf {
+        self.components().join("test")
+    }
+
     /// Where a WebAssembly standard library that had to be compiled here is kept.
     pub fn guest_toolchain(&self) -> PathBuf {
         self.target.join("guest-toolchain")
