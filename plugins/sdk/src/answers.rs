@@ -67,6 +67,17 @@ pub fn unanswered(error: Error) -> Attempt {
     }
 }
 
+/// What a write became that was never sent, because something that had to be asked before failed.
+pub fn not_attempted(failure: Failure) -> Attempt {
+    match failure {
+        Failure::Throttled(_)
+        | Failure::Unauthorized(_)
+        | Failure::Forbidden(_)
+        | Failure::Misconfigured(_) => Err(failure),
+        other => Ok(Outcome::deferred(other.to_string())),
+    }
+}
+
 /// The status and the remote's explanation in one line.
 pub fn describe(response: &Response, message: Option<&str>) -> String {
     match message.map(str::trim).filter(|message| !message.is_empty()) {
@@ -156,6 +167,21 @@ mod tests {
             unanswered(Error::Throttled(9)),
             Err(Failure::Throttled(Some(9)))
         );
+    }
+
+    #[test]
+    fn what_was_not_attempted_is_never_unknown() {
+        assert_eq!(
+            not_attempted(Failure::Throttled(Some(9))),
+            Err(Failure::Throttled(Some(9)))
+        );
+        for failure in [
+            Failure::Unavailable("x".into()),
+            Failure::Bug("x".into()),
+            Failure::Other("x".into()),
+        ] {
+            assert!(matches!(not_attempted(failure), Ok(Outcome::Deferred(_))));
+        }
     }
 
     #[test]

@@ -18,6 +18,7 @@ use jiff::{SignedDuration, Timestamp};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::error::Category;
 
 use crate::bindings::samspel::connector::http as wire;
 use crate::{Failure, Result, answers, clock, imports, time};
@@ -213,13 +214,14 @@ impl Response {
         &self.0.body
     }
 
-    /// The body as JSON. A body of another shape is the connector's error: its author expected something else.
+    /// The body as JSON. A body of another shape is the connector's error: its author expected something else. The
+    /// message names the place and holds nothing of the body, which may be about a person.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T> {
-        // The message names the missing or wrong member and its place, and holds nothing of the body.
         serde_json::from_slice(&self.0.body).map_err(|error| {
             Failure::Bug(format!(
-                "the answer (HTTP {}) has an unexpected shape: {error}",
-                self.0.status
+                "the answer (HTTP {}) has an unexpected shape: {}",
+                self.0.status,
+                explain::<T>(&self.0.body, &error)
             ))
         })
     }
@@ -262,6 +264,35 @@ impl Response {
         let until = time::http_date(value)?;
         let from = self.date().unwrap_or_else(clock::now);
         u64::try_from(until.duration_since(from).as_millis().max(0)).ok()
+    }
+}
+
+/// Why JSON could not be read, and where. The parser's own words about a value would quote it.
+fn explain<T: DeserializeOwned>(body: &[u8], error: &serde_json::Error) -> String {
+    match error.classify() {
+        Category::Data => {
+            let text = error.to_string();
+            let what = match text.split_once(" at line ") {
+                Some((what, _)) if what.starts_with("missing field") => what,
+                _ => "another kind of value",
+            };
+            format!("{what} at {}", place::<T>(body))
+        }
+        Category::Eof => "it ends early".to_owned(),
+        Category::Syntax | Category::Io => format!(
+            "it is not JSON at line {} column {}",
+            error.line(),
+            error.column()
+        ),
+    }
+}
+
+/// Where the shape is another one. Following the path costs time, so only a body that was refused is read again.
+fn place<T: DeserializeOwned>(body: &[u8]) -> String {
+    let mut json = serde_json::Deserializer::from_slice(body);
+    match serde_path_to_error::deserialize::<_, T>(&mut json) {
+        Err(error) if error.path().iter().len() > 0 => format!("`{}`", error.path()),
+        _ => "its top".to_owned(),
     }
 }
 
@@ -319,18 +350,59 @@ mod tests {
         assert_eq!(past.retry_after(), Some(0));
     }
 
-    #[test]
-    fn an_unexpected_shape_names_what_is_missing_and_nothing_of_the_body() {
-        #[derive(serde::Deserialize, Debug)]
-        struct Wanted {
-            #[expect(dead_code)]
-            id: String,
+    #[derive(serde::Deserialize, Debug)]
+    #[expect(dead_code)]
+    struct Wanted {
+        results: Vec<Person>,
+    }
+
+    #[derive(serde::Deserialize, Debug)]
+    #[expect(dead_code)]
+    struct Person {
+        id: String,
+        #[serde(default)]
+        age: u8,
+    }
+
+    fn complaint(body: &[u8]) -> String {
+        let answer = Response::from(wire::Response {
+            status: 200,
+            headers: Vec::new(),
+            body: body.to_vec(),
+        });
+        match answer.json::<Wanted>() {
+            Err(Failure::Bug(message)) => message,
+            other => unreachable!("{other:?}"),
         }
-        let response = Reply::json(200, crate::json!({ "email": "ann@example.com" })).response();
-        let Err(Failure::Bug(message)) = response.json::<Wanted>() else {
-            unreachable!("there is no id");
-        };
-        assert!(message.contains("missing field `id`"), "{message}");
-        assert!(!message.contains("ann"), "{message}");
+    }
+
+    #[test]
+    fn an_unexpected_shape_names_the_place_and_nothing_of_the_body() {
+        for (body, told) in [
+            (
+                r#"{"results":[{"id":"1"},{"email":"ann@example.com"}]}"#,
+                "missing field `id` at `results[1]`",
+            ),
+            (
+                r#"{"results":[{"id":"1","age":"ann@example.com"}]}"#,
+                "another kind of value at `results[0].age`",
+            ),
+            (r#""ann@example.com""#, "at its top"),
+            (r#"{"results":[{"id":"ann@exam"#, "it ends early"),
+            (
+                "<html>ann@example.com</html>",
+                "not JSON at line 1 column 1",
+            ),
+        ] {
+            let message = complaint(body.as_bytes());
+            assert!(message.contains(told), "{message}");
+            assert!(!message.contains("ann"), "{message}");
+        }
+    }
+
+    #[test]
+    fn deep_nesting_is_refused_and_not_followed() {
+        let body = format!(r#"{{"results":{}"#, "[".repeat(100_000));
+        assert!(complaint(body.as_bytes()).contains("unexpected shape"));
     }
 }
