@@ -82,6 +82,16 @@ impl<'a> Api<'a> {
             .credential(ACCESS)
     }
 
+    /// A page of the keys under which members are archived.
+    pub fn archived(&self, offset: usize) -> Request {
+        http::get(self.list("/members"))
+            .query("status", "archived")
+            .query("count", PAGE)
+            .query("offset", offset)
+            .query("fields", "members.id,total_items")
+            .credential(ACCESS)
+    }
+
     /// One member, by contact id or by the hash of the address.
     pub fn member(&self, member: &str, fields: &str) -> Request {
         http::get(self.one(member))

@@ -3,6 +3,7 @@
 //! The facts that this connector relies on, and how sure they are, stand in its README.
 
 mod api;
+mod archived;
 mod changes;
 mod field;
 mod listing;

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use samspel_connector::answers::Attempt;
+use samspel_connector::answers::{self, Attempt};
 use samspel_connector::batch::{self, Job};
 use samspel_connector::fields::{Fields, Selection};
 use samspel_connector::http::{Request, Response};
@@ -19,7 +19,7 @@ use serde_json::{Map, Value};
 use crate::api::{self, Api, Meaning};
 use crate::member::{CHANNEL, Member, PURPOSE};
 use crate::settings::{Resubscribe, Settings};
-use crate::{field, lookup};
+use crate::{archived, field, lookup};
 
 /// One write, understood.
 enum Plan {
@@ -100,6 +100,7 @@ pub fn write(settings: &Settings, writes: Vec<WriteOp>) -> Result<Vec<Outcome>> 
     }
     for wave in batch::waves(plans.iter().map(|(&index, plan)| (index, plan.id()))) {
         opt_in(settings, &mut plans, &wave, &mut outcomes);
+        keep_archived(settings, &plans, &wave, &mut outcomes);
         let open: Vec<usize> = wave
             .into_iter()
             .filter(|&index| outcomes.get(index).is_none())
@@ -265,9 +266,8 @@ fn opt_in(settings: &Settings, plans: &mut Plans, wave: &[usize], outcomes: &mut
                 outcomes.set(index, Ok(Outcome::Gone));
                 continue;
             }
-            // Nothing was written yet.
             Err(failure) => {
-                outcomes.set(index, Ok(Outcome::deferred(failure.to_string())));
+                outcomes.set(index, answers::not_attempted(failure));
                 continue;
             }
         };
@@ -291,6 +291,41 @@ fn opt_in(settings: &Settings, plans: &mut Plans, wave: &[usize], outcomes: &mut
             outcomes.set(index, Ok(Outcome::Suppressed(reason)));
         }
     }
+}
+
+/// Leaves those alone whose address is archived: adding it would bring the member back under a new status, and what
+/// they had said before would be gone.
+fn keep_archived(settings: &Settings, plans: &Plans, wave: &[usize], outcomes: &mut Outcomes) {
+    let adds: Vec<(usize, String)> = wave
+        .iter()
+        .filter_map(|&index| match plans.get(&index)? {
+            Plan::Add { email, .. } => Some((index, api::key(email))),
+            _ => None,
+        })
+        .collect();
+    if adds.is_empty() {
+        return;
+    }
+    let keys: Vec<String> = adds.iter().map(|(_, key)| key.clone()).collect();
+    match archived::among(settings, &keys) {
+        Ok(archived) => {
+            for (index, _) in adds.iter().filter(|(_, key)| archived.contains(key)) {
+                outcomes.set(*index, Ok(is_archived()));
+            }
+        }
+        Err(failure) => {
+            outcomes.set_all(
+                adds.iter().map(|(index, _)| *index),
+                &answers::not_attempted(failure),
+            );
+        }
+    }
+}
+
+fn is_archived() -> Outcome {
+    Outcome::Suppressed(
+        "a member of this address is archived in Mailchimp; unarchive them there".to_owned(),
+    )
 }
 
 fn send(settings: &Settings, plans: &Plans, open: &[usize], outcomes: &mut Outcomes) {
@@ -358,10 +393,7 @@ fn look_again(settings: &Settings, plans: &Plans, open: &[usize], outcomes: &mut
         let outcome = match (plans.get(&index), member) {
             (Some(Plan::Archive { .. }), None) => Outcome::Gone,
             (Some(Plan::Archive { .. }), Some(member)) if member.is_archived() => Outcome::Gone,
-            (Some(Plan::Add { .. }), Some(member)) if member.is_archived() => Outcome::Suppressed(
-                "a member of this address is archived in Mailchimp; unarchive them there"
-                    .to_owned(),
-            ),
+            (Some(Plan::Add { .. }), Some(member)) if member.is_archived() => is_archived(),
             (Some(Plan::Change { .. }), Some(member)) if member.is_archived() => Outcome::rejected(
                 "an archived member has this address; delete or unarchive them in Mailchimp",
                 Some(field::EMAIL),
