@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use samspel_connector::fields::Selection;
-use samspel_connector::{Absence, Entity, Failure, Fetched, Result, http};
+use samspel_connector::fields::{Fields, Selection};
+use samspel_connector::{Absence, Entity, Failure, Fetched, Result, Value, http};
 use serde_json::json;
 
 use crate::contact::Contact;
@@ -21,25 +21,45 @@ pub fn fetch(settings: &Settings, ids: &[String]) -> Result<Vec<Fetched>> {
         selection: &Selection::All,
     };
     let properties = reader.properties()?;
+    look_up(ids, &properties, |live| reader.entities(live))
+}
+
+/// One answer per id, with the address and nothing else.
+pub fn addresses(ids: &[String]) -> Result<Vec<Fetched>> {
+    let properties = [property::EMAIL, property::MERGED_IDS].map(str::to_owned);
+    look_up(ids, &properties, |live| {
+        let address = |contact: &Contact| {
+            let email = contact.email().map_or(Value::Null, Value::from);
+            contact.bare(Fields::new().with(property::EMAIL, email))
+        };
+        Ok(live.iter().map(address).collect())
+    })
+}
+
+/// What became of ids, with the records of those contacts that are there.
+fn look_up(
+    ids: &[String],
+    properties: &[String],
+    records: impl FnOnce(&[Contact]) -> Result<Vec<Entity>>,
+) -> Result<Vec<Fetched>> {
     let mut found: HashMap<String, Contact> = HashMap::new();
-    read_batches(ids, None, &properties, false, &mut found)?;
+    read_batches(ids, None, properties, false, &mut found)?;
     let missing = not_in(ids, &found);
-    read_batches(&missing, None, &properties, true, &mut found)?;
+    read_batches(&missing, None, properties, true, &mut found)?;
 
     let mut absent = merged(&found);
     let unexplained: Vec<String> = not_in(ids, &found)
         .into_iter()
         .filter(|id| !absent.contains_key(id))
         .collect();
-    absent.extend(explain(&unexplained, &properties)?);
+    absent.extend(explain(&unexplained, properties)?);
 
     let live: Vec<Contact> = found
         .values()
         .filter(|contact| !contact.archived)
         .cloned()
         .collect();
-    let entities: HashMap<String, Entity> = reader
-        .entities(&live)?
+    let entities: HashMap<String, Entity> = records(&live)?
         .into_iter()
         .map(|entity| (entity.id.clone(), entity))
         .collect();

@@ -2,17 +2,19 @@
 //!
 //! HubSpot ties an opt-out to the address [V]. So where a write changes the address, and where it creates the contact,
 //! the contact comes first and the consent follows for the address that the contact then has; everything else goes out
-//! side by side.
+//! side by side. A consent by itself is written for the address that the contact has now: the host's knowledge of it may
+//! be old, and an opt-out of an address that the person left protects nobody.
 
 use std::collections::BTreeMap;
 
-use samspel_connector::answers::Attempt;
+use samspel_connector::answers::{self, Attempt};
 use samspel_connector::batch::{self, Job};
 use samspel_connector::fields::{Fields, Selection};
 use samspel_connector::http::{Request, Response};
 use samspel_connector::outcomes::Outcomes;
 use samspel_connector::{
-    Consent, Deliverability, Entity, Outcome, Removal, Result, Value, WriteOp, log, time,
+    Absence, Consent, Deliverability, Entity, Fetched, Outcome, Removal, Result, Value, WriteOp,
+    log, time,
 };
 use serde::Deserialize;
 use serde_json::Map;
@@ -93,14 +95,19 @@ pub fn write(settings: &Settings, writes: Vec<WriteOp>) -> Result<Vec<Outcome>> 
         }
     }
     for wave in batch::waves(plans.iter().map(|(&index, plan)| (index, plan.id()))) {
-        send(settings, &plans, &wave, &mut outcomes);
+        address(&mut plans, &wave, &mut outcomes);
+        let open: Vec<usize> = wave
+            .into_iter()
+            .filter(|&index| outcomes.get(index).is_none())
+            .collect();
+        send(settings, &plans, &open, &mut outcomes);
     }
     outcomes.finish()
 }
 
 /// What a write comes down to, or its outcome where HubSpot need not be asked.
 fn plan(index: usize, write: WriteOp, settings: &Settings) -> Result<Result<Plan, Outcome>> {
-    let (step, trace, fields, consents, deliverability, known) = match write {
+    let (step, trace, fields, consents, deliverability) = match write {
         WriteOp::Create(create) => {
             // `unspecified` and `pending` are what a new contact starts with.
             let consents = create
@@ -114,7 +121,6 @@ fn plan(index: usize, write: WriteOp, settings: &Settings) -> Result<Result<Plan
                 Fields::parse(&create.fields)?,
                 consents,
                 create.deliverability,
-                Fields::new(),
             )
         }
         WriteOp::Update(update) => (
@@ -123,7 +129,6 @@ fn plan(index: usize, write: WriteOp, settings: &Settings) -> Result<Result<Plan
             Fields::parse(&update.patch)?,
             update.consents,
             update.deliverability,
-            Fields::parse(&update.known)?,
         ),
         WriteOp::Remove(remove) if remove.how == Removal::Archive => (
             Step::Archive(remove.id),
@@ -131,7 +136,6 @@ fn plan(index: usize, write: WriteOp, settings: &Settings) -> Result<Result<Plan
             Fields::new(),
             Vec::new(),
             None,
-            Fields::new(),
         ),
         WriteOp::Remove(_) => {
             return Ok(Err(Outcome::rejected(
@@ -161,17 +165,11 @@ fn plan(index: usize, write: WriteOp, settings: &Settings) -> Result<Result<Plan
         Err(reason) => return Ok(Err(Outcome::rejected(reason, None))),
     };
     let changes_email = fields.get(property::EMAIL).is_some();
-    let email = if changes_email {
-        fields.text(property::EMAIL)
-    } else {
-        known.text(property::EMAIL)
-    }
-    .map(str::to_owned);
-    if wish.is_some() && email.is_none() {
-        return Ok(Err(Outcome::rejected(
-            "HubSpot holds consent by e-mail address, and the contact has none",
-            Some(property::EMAIL),
-        )));
+    let email = fields.text(property::EMAIL).map(str::to_owned);
+    // An update that leaves the address alone finds out later which one the contact has.
+    let is_told = changes_email || matches!(step, Step::Create);
+    if wish.is_some() && is_told && email.is_none() {
+        return Ok(Err(no_address()));
     }
     Ok(Ok(Plan {
         step,
@@ -183,6 +181,13 @@ fn plan(index: usize, write: WriteOp, settings: &Settings) -> Result<Result<Plan
         wish,
         deliverability: deliverability.filter(|_| settings.bounce_property.is_some()),
     }))
+}
+
+fn no_address() -> Outcome {
+    Outcome::rejected(
+        "HubSpot holds consent by e-mail address, and the contact has none",
+        Some(property::EMAIL),
+    )
 }
 
 fn is_initial(consent: &Consent) -> bool {
@@ -215,6 +220,49 @@ fn bounce(
         .ok_or_else(|| {
             "this state of deliverability has no value in the setting `bounce_values`".to_owned()
         })
+}
+
+/// Finds out which address a contact has whose consent is written and whose address is not.
+fn address(plans: &mut Plans, wave: &[usize], outcomes: &mut Outcomes) {
+    let asked: Vec<(usize, String)> = wave
+        .iter()
+        .filter_map(|&index| {
+            let plan = plans.get(&index)?;
+            let by_itself = plan.wish.is_some() && !plan.changes_email;
+            Some((index, plan.id().filter(|_| by_itself)?.to_owned()))
+        })
+        .collect();
+    if asked.is_empty() {
+        return;
+    }
+    let ids: Vec<String> = asked.iter().map(|(_, id)| id.clone()).collect();
+    let found = match lookup::addresses(&ids) {
+        Ok(found) => found,
+        Err(failure) => {
+            outcomes.set_all(
+                asked.iter().map(|(index, _)| *index),
+                &answers::not_attempted(failure),
+            );
+            return;
+        }
+    };
+    for ((index, _), found) in asked.into_iter().zip(found) {
+        let outcome = match found {
+            Fetched::Found(entity) => match Fields::parse(&entity.fields) {
+                Ok(fields) if fields.text(property::EMAIL).is_some() => {
+                    if let Some(plan) = plans.get_mut(&index) {
+                        plan.email = fields.text(property::EMAIL).map(str::to_owned);
+                    }
+                    continue;
+                }
+                _ => no_address(),
+            },
+            Fetched::Absent(Absence::MergedInto(id)) => Outcome::Moved(id),
+            Fetched::Absent(_) => Outcome::Gone,
+            Fetched::Failed(why) | Fetched::Other(why) => Outcome::deferred(why),
+        };
+        outcomes.set(index, Ok(outcome));
+    }
 }
 
 /// Sends one wave and notes what became of its writes.
