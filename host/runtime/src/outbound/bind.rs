@@ -277,10 +277,10 @@ impl<'a> Binding<'a> {
         } = chosen;
         let secret = credential.secret.clone();
         let in_header = |secret: &SecretString| {
-            HeaderValue::from_str(secret.expose_secret()).map(|_| ()).map_err(|_| {
+            HeaderValue::from_bytes(secret.expose_secret().as_bytes()).map(|_| ()).map_err(|_| {
                 self.credential(
                     name,
-                    "holds line breaks or other characters that no header can hold; check the end of its file",
+                    "holds a line break or another control character, which no header can hold; check the end of its file",
                 )
             })
         };

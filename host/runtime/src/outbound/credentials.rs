@@ -155,7 +155,7 @@ fn set(
     scheme: &str,
     secret: &str,
 ) -> Result<(), HttpError> {
-    let mut value = HeaderValue::from_str(&format!("{scheme}{secret}"))
+    let mut value = HeaderValue::from_bytes(format!("{scheme}{secret}").as_bytes())
         .map_err(|_| HttpError::Denied("the credential cannot stand in a header".to_owned()))?;
     // Keeps it out of what HTTP libraries log.
     value.set_sensitive(true);
