@@ -163,7 +163,7 @@ impl GhostServer {
     }
 
     /// Reports about the newest newsletter to this address as the mail provider would, has Ghost fetch its provider's
-    /// reports now rather than at its next five-minute turn, and waits until Ghost lists the address as suppressed.
+    /// reports now rather than at its next five-minute turn, and waits until Ghost sends nothing more to the address.
     pub async fn report(&self, address: &str, report: Report) -> Result<(), LiveError> {
         self.mailgun
             .report(address, report)
@@ -172,10 +172,8 @@ impl GhostServer {
         let what = format!("Ghost's suppression of {address}");
         until(&what, REPORT_LIMIT, async || {
             self.process.alive()?;
-            let member = self.api.member_by_email(address).await?;
-            Ok(member
-                .filter(|member| member.email_suppression.suppressed)
-                .map(|_| ()))
+            let disabled = self.api.is_disabled(address).await?;
+            Ok(disabled.then_some(()))
         })
         .await
     }

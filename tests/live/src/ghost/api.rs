@@ -42,7 +42,7 @@ pub struct Member {
     pub email_suppression: Suppression,
     /// RFC 3339.
     pub created_at: String,
-    /// RFC 3339, to the second. Does not move with subscriptions, labels or suppression.
+    /// RFC 3339, to the second. Does not move with subscriptions and labels.
     pub updated_at: String,
 }
 
@@ -217,10 +217,17 @@ impl AdminApi {
     /// The member with exactly this address, case included.
     pub async fn member_by_email(&self, address: &str) -> Result<Option<Member>, LiveError> {
         Ok(self
-            .list(Some(&format!("email:'{}'", address.replace('\'', "\\'"))))
+            .list(Some(&with_email(address)))
             .await?
             .into_iter()
             .next())
+    }
+
+    /// Whether Ghost sends no newsletters to this member, because mail to the address fails. Ghost writes this down a
+    /// moment after it lists the address as suppressed.
+    pub async fn is_disabled(&self, address: &str) -> Result<bool, LiveError> {
+        let filter = format!("{}+email_disabled:1", with_email(address));
+        Ok(!self.list(Some(&filter)).await?.is_empty())
     }
 
     /// All members.
@@ -332,4 +339,9 @@ impl AdminApi {
             URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes())
         )
     }
+}
+
+/// A filter for members with exactly this address.
+fn with_email(address: &str) -> String {
+    format!("email:'{}'", address.replace('\'', "\\'"))
 }
