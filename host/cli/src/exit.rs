@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use thiserror::Error;
 
 use crate::config::ConfigError;
@@ -123,6 +123,8 @@ pub enum CliError {
         message: String,
         /// What to do, where there is advice.
         remedy: Option<String>,
+        /// More for programs, by name.
+        details: Box<Map<String, Value>>,
     },
     /// The reader of our output is gone; there is nobody to tell.
     #[error("nobody reads the output any more")]
@@ -139,20 +141,26 @@ impl CliError {
             exit,
             message: message.to_string(),
             remedy: None,
+            details: Box::default(),
         }
     }
 
     /// Adds what to do.
     #[must_use]
-    pub fn remedy(self, advice: impl Into<String>) -> Self {
-        match self {
-            Self::Other { exit, message, .. } => Self::Other {
-                exit,
-                message,
-                remedy: Some(advice.into()),
-            },
-            other => other,
+    pub fn remedy(mut self, advice: impl Into<String>) -> Self {
+        if let Self::Other { remedy, .. } = &mut self {
+            *remedy = Some(advice.into());
         }
+        self
+    }
+
+    /// Adds something for programs.
+    #[must_use]
+    pub fn detail(mut self, name: &str, value: Value) -> Self {
+        if let Self::Other { details, .. } = &mut self {
+            details.insert(name.to_owned(), value);
+        }
+        self
     }
 
     /// The process's exit code.
@@ -176,8 +184,14 @@ impl CliError {
                 error["problems"] = json!(problems.0);
             }
             Self::Other {
-                message, remedy, ..
+                message,
+                remedy,
+                details,
+                ..
             } => {
+                for (name, value) in details.iter() {
+                    error[name] = value.clone();
+                }
                 error["message"] = message.as_str().into();
                 if let Some(remedy) = remedy {
                     error["remedy"] = remedy.as_str().into();

@@ -3,18 +3,33 @@
 mod args;
 mod commands;
 mod config;
+mod connectors;
+mod credentials;
 mod exit;
+mod failure;
+mod host;
+mod install;
 mod logging;
 mod output;
+mod progress;
+mod shutdown;
+mod tokens;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser;
 use indicatif::MultiProgress;
 
 use args::{Cli, Command};
+use config::Config;
 use exit::{CliError, Exit};
+use host::Host;
+use install::Library;
 use output::Output;
+
+/// Threads that run tasks. Most of a sync is waiting; planning and the connectors' own computing share the rest.
+const WORKERS: usize = 4;
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -51,13 +66,55 @@ fn usage(error: &clap::Error) -> ExitCode {
 
 fn run(cli: Cli, output: Output) -> Result<(), CliError> {
     let bars = MultiProgress::new();
-    logging::init(cli.global.log_format, "warn", bars.clone())
+    // Whoever serves watches the log; whoever runs one command watches its result.
+    let level = match cli.command {
+        Command::Serve(_) => "info",
+        _ => "warn",
+    };
+    logging::init(cli.global.log_format, level, bars.clone())
         .map_err(|why| CliError::new(Exit::Usage, why))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .enable_all()
+        .build()?;
+    let done = runtime.block_on(execute(&cli, output, &bars));
+    // What still runs was cut off on purpose; the process ends now.
+    runtime.shutdown_background();
+    done
+}
+
+async fn execute(cli: &Cli, output: Output, bars: &MultiProgress) -> Result<(), CliError> {
     let file = cli.global.config.as_path();
+    let load = || Config::load(file);
     match &cli.command {
         Command::Init(args) => commands::init::run(args, file, output),
         Command::Config(command) => commands::config::run(command, file, output),
         Command::Completions { shell } => commands::completions::run(*shell, output),
-        _ => Err(CliError::new(Exit::Failure, "not yet")),
+        Command::Doctor => commands::doctor::run(file, output).await,
+        Command::Connector(command) => {
+            // A connector can be looked at before there is a configuration; one that is wrong is not ignored.
+            let config = if file.exists() { Some(load()?) } else { None };
+            let library = Library::open(config.as_ref())?;
+            commands::connector::run(command, &library, output).await
+        }
+        Command::Account(command) => {
+            let host = Host::open(load()?, "account").await?;
+            commands::account::run(command, &host, output).await
+        }
+        Command::Sync(command) => {
+            let host = Host::open(load()?, "sync").await?;
+            let context = commands::sync::Context {
+                host: &host,
+                output,
+                bars,
+                stop: shutdown::on_signal()?,
+            };
+            commands::sync::execute(&context, command).await
+        }
+        Command::Serve(args) => {
+            let host = Arc::new(Host::open(load()?, "serve").await?);
+            commands::serve::run(host, args, output, shutdown::on_signal()?).await
+        }
+        Command::Demo(args) => commands::demo::run(args, output, bars, shutdown::on_signal()?).await,
     }
 }

@@ -11,14 +11,39 @@ use crate::workspace::Workspace;
 /// The programs of Samspel itself: what a user runs, and the simulated vendors that the demo starts beside it.
 pub const HOST: [&str; 2] = ["samspel", "samspel-vendors"];
 
+/// A build profile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Profile {
+    /// Cargo's `dev`, as the workspace sets it up: what everything but a measurement uses.
+    Dev,
+    /// Cargo's `release`.
+    Release,
+}
+
 /// Builds programs (each in a package of the same name) and gives their paths in the same order.
 pub fn build(workspace: &Workspace, programs: &[&str]) -> Result<Vec<PathBuf>, XtaskError> {
+    build_in(workspace, Profile::Dev, programs)
+}
+
+/// The same, in a profile.
+pub fn build_in(
+    workspace: &Workspace,
+    profile: Profile,
+    programs: &[&str],
+) -> Result<Vec<PathBuf>, XtaskError> {
     step(&format!("building {}", programs.join(", ")), || {
         let manifest = workspace.root().join("Cargo.toml");
         cargo::fetch(&manifest)?;
-        let mut tool = cargo().arg("build").arg("--manifest-path").arg(&manifest);
+        // The whole workspace is named although only programs are built: cargo unites the features of dependencies over
+        // the packages that are named, and another selection than that of the tests would compile wasmtime twice.
+        let mut tool = cargo()
+            .args(["build", "--workspace", "--manifest-path"])
+            .arg(&manifest);
+        if profile == Profile::Release {
+            tool = tool.arg("--release");
+        }
         for program in programs {
-            tool = tool.args(["--package", program, "--bin", program]);
+            tool = tool.args(["--bin", program]);
         }
         let artifacts = cargo::build(tool)?;
         programs

@@ -9,7 +9,7 @@ use url::Url;
 use super::document::Document;
 use super::load::Settings;
 use super::problem::Problem;
-use super::settings::AccountSettings;
+use super::settings::{AccountSettings, SecretSettings};
 
 /// Below this, a sync would only ever be reading.
 const LEAST_INTERVAL: Duration = Duration::from_secs(1);
@@ -68,18 +68,16 @@ fn check_account(
     }
     for (name, credential) in &account.credentials {
         let path = format!("{path}.credentials.{name}");
-        match (&credential.env, &credential.file) {
-            (None, None) => problems.push(document.problem(
-                path,
-                "it is not said where the secret is",
-                "set `env` to the name of an environment variable or `file` to a path",
-            )),
-            (Some(_), Some(_)) => problems.push(document.problem(
-                path,
-                "both `env` and `file` are set",
-                "keep one of them",
-            )),
-            _ => {}
+        check_secret(document, &path, &credential.secret(), problems);
+        if let Some(secret) = &credential.client_secret {
+            check_secret(document, &format!("{path}.client-secret"), secret, problems);
+        }
+        if credential.client_secret.is_some() && credential.client_id.is_none() {
+            problems.push(document.problem(
+                format!("{path}.client-secret"),
+                "there is a client secret and no `client-id`",
+                "set `client-id`",
+            ));
         }
     }
     for (from, to) in &account.endpoints {
@@ -93,22 +91,60 @@ fn check_account(
             }
         }
     }
-    for (limit, value) in [
-        ("memory-mib", account.limits.memory_mib),
-        ("cpu-ms", account.limits.cpu_ms),
-        ("call-seconds", account.limits.call_seconds),
-        ("requests-per-call", account.limits.requests_per_call),
-        ("requests-in-flight", account.limits.requests_in_flight),
-        ("response-mib", account.limits.response_mib),
-        ("request-seconds", account.limits.request_seconds),
-    ] {
-        if value == Some(0) {
-            problems.push(document.problem(
-                format!("{path}.limits.{limit}"),
-                "a limit of 0 allows nothing at all",
-                "set a positive number, or remove it for the default",
-            ));
-        }
+    check_limits(document, &format!("{path}.limits"), account, problems);
+}
+
+fn check_secret(
+    document: &Document<'_>,
+    path: &str,
+    secret: &SecretSettings,
+    problems: &mut Vec<Problem>,
+) {
+    match (&secret.env, &secret.file) {
+        (None, None) => problems.push(document.problem(
+            path,
+            "it is not said where the secret is",
+            "set `env` to the name of an environment variable or `file` to a path",
+        )),
+        (Some(_), Some(_)) => problems.push(document.problem(
+            path,
+            "both `env` and `file` are set",
+            "keep one of them",
+        )),
+        _ => {}
+    }
+}
+
+/// With any of these at 0 nothing could be done at all.
+fn check_limits(
+    document: &Document<'_>,
+    path: &str,
+    account: &AccountSettings,
+    problems: &mut Vec<Problem>,
+) {
+    let limits = &account.limits;
+    let essential = [
+        ("memory-bytes", limits.memory_bytes == 0),
+        ("cpu-ms", limits.cpu_ms == 0),
+        ("describe-cpu-ms", limits.describe_cpu_ms == 0),
+        ("wall-ms", limits.wall_ms == 0),
+        ("transfer-bytes", limits.transfer_bytes == 0),
+        ("transfer-total-bytes", limits.transfer_total_bytes == 0),
+        ("items", limits.items == 0),
+        ("json-depth", limits.json_depth == 0),
+        ("identifier-bytes", limits.identifier_bytes == 0),
+        ("requests", limits.requests == 0),
+        ("concurrent-requests", limits.concurrent_requests == 0),
+        ("response-bytes", limits.response_bytes == 0),
+        ("responses-total-bytes", limits.responses_total_bytes == 0),
+        ("request-ms", limits.request_ms == 0),
+    ];
+    for (limit, _) in essential.iter().filter(|(_, zero)| *zero) {
+        problems.push(document.problem(
+            format!("{path}.{limit}"),
+            "a limit of 0 allows nothing at all",
+            "set a positive number, or remove it for the default",
+        ));
     }
 }
 

@@ -115,65 +115,72 @@ pub fn is_name(name: &str) -> bool {
             .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_')
 }
 
+const REMEDY: &str = "put the secret into an environment variable or a file that only Samspel's user can read, and \
+     refer to it: `{ env = \"NAME_OF_VARIABLE\" }` or `{ file = \"path\" }`; if the secret was ever shared with this \
+     file, replace it at the vendor";
+
 /// Looks for secrets written where a reference belongs, before anything else reads (and may quote) the values.
 fn literal_secrets(
     document: &Document<'_>,
     account: &str,
     value: &Spanned<DeValue<'_>>,
 ) -> Vec<Problem> {
-    const REMEDY: &str = "put the secret into an environment variable or a file that only Samspel's user can read, and \
-         refer to it: `{ env = \"NAME_OF_VARIABLE\" }` or `{ file = \"path\" }`; if the secret was ever \
-         shared with this file, replace it at the vendor";
     let path = format!("{account}.credentials");
-    let Some(credentials) = value
-        .get_ref()
-        .as_table()
-        .and_then(|table| table.get("credentials"))
-    else {
+    let Some(credentials) = value.get_ref().as_table().and_then(|table| table.get("credentials")) else {
         return Vec::new();
     };
     let Some(credentials) = credentials.get_ref().as_table() else {
-        return vec![document.problem(
-            path,
-            "a secret is never written into the configuration",
-            REMEDY,
-        )];
+        return vec![document.problem(path, "a secret is never written into the configuration", REMEDY)];
     };
     let mut problems = Vec::new();
     for (name, credential) in credentials {
         let path = format!("{path}.{}", name.get_ref());
-        let Some(table) = credential.get_ref().as_table() else {
-            problems.push(document.problem(
-                path,
-                "this looks like the secret itself; a secret is never written into the configuration",
-                REMEDY,
-            ));
-            continue;
-        };
-        for key in table.keys() {
-            if !["scheme", "env", "file"].contains(&key.get_ref().as_ref()) {
-                // Neither key nor value is quoted: both may be what must stay secret.
-                problems.push(document.problem_at(
-                    Some(key.span()),
-                    Some(path.clone()),
-                    "a credential has `env` or `file`, and `scheme` where there are several; a secret is never \
-                     written into the configuration",
-                    REMEDY,
-                ));
-            }
-        }
-        if let Some(name) = text(table, "env")
-            && !is_variable(name)
-        {
-            // The value is not quoted: people paste the secret itself here.
-            problems.push(document.problem(
-                format!("{path}.env"),
-                "this is not the name of an environment variable",
-                REMEDY,
-            ));
+        let allowed = ["scheme", "env", "file", "client-id", "client-secret"];
+        reference(document, &path, credential, &allowed, &mut problems);
+        if let Some(secret) = credential.get_ref().as_table().and_then(|table| table.get("client-secret")) {
+            let path = format!("{path}.client-secret");
+            reference(document, &path, secret, &["env", "file"], &mut problems);
         }
     }
     problems
+}
+
+/// Checks that a value can only be a reference to a secret. Neither keys nor values are quoted: both may be what must
+/// stay secret.
+fn reference(
+    document: &Document<'_>,
+    path: &str,
+    value: &Spanned<DeValue<'_>>,
+    allowed: &[&str],
+    problems: &mut Vec<Problem>,
+) {
+    let Some(table) = value.get_ref().as_table() else {
+        problems.push(document.problem(
+            path,
+            "this looks like the secret itself; a secret is never written into the configuration",
+            REMEDY,
+        ));
+        return;
+    };
+    for key in table.keys().filter(|key| !allowed.contains(&key.get_ref().as_ref())) {
+        problems.push(document.problem_at(
+            Some(key.span()),
+            Some(path.to_owned()),
+            format!(
+                "only `{}` can be set here; a secret is never written into the configuration",
+                allowed.join("`, `")
+            ),
+            REMEDY,
+        ));
+    }
+    // People paste the secret itself here.
+    if text(table, "env").is_some_and(|name| !is_variable(name)) {
+        problems.push(document.problem(
+            format!("{path}.env"),
+            "this is not the name of an environment variable",
+            REMEDY,
+        ));
+    }
 }
 
 fn text<'t>(table: &'t DeTable<'_>, key: &str) -> Option<&'t str> {

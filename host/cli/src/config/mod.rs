@@ -13,7 +13,7 @@ use samspel_engine::spec::SyncSpec;
 
 pub use check::duration;
 pub use problem::ConfigError;
-pub use settings::{AccountSettings, CredentialSettings, HostSettings, LimitSettings};
+pub use settings::{AccountSettings, CredentialSettings, HostSettings, SecretSettings};
 
 use document::Document;
 

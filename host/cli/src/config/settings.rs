@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use samspel_engine::spec::SyncSpec;
+use samspel_runtime::Limits;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 /// Configuration of Samspel: accounts at remote systems, and syncs that keep two of them in step.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -36,8 +37,12 @@ pub struct HostSettings {
     /// The SQLite database with links, merge bases, queues and history, relative to this file. Back it up: without it
     /// the next run is a first run.
     pub store: PathBuf,
-    /// Directory of connectors (`*.wasm`), relative to this file. Where it is not set, `connectors` beside this file is
-    /// searched, then the environment variable `SAMSPEL_CONNECTORS`, then `connectors` beside the program.
+    /// File with the key under which the store seals credentials that their servers replace (OAuth 2.0 refresh tokens),
+    /// relative to this file. It is made when it is needed. The environment variable `SAMSPEL_KEY` can hold the key
+    /// instead. Back it up, and not together with the store.
+    pub key: PathBuf,
+    /// Directory of connectors (`*.wasm`), relative to this file. Where it is not set, the one that the environment
+    /// variable `SAMSPEL_CONNECTORS` names, or else `connectors` beside this file and beside the program.
     pub connectors: Option<PathBuf>,
     /// Directory for compiled connectors, relative to this file. It can be deleted at any time; connectors are then
     /// compiled again.
@@ -51,6 +56,7 @@ impl Default for HostSettings {
     fn default() -> Self {
         Self {
             store: "samspel.db".into(),
+            key: "samspel.key".into(),
             connectors: None,
             cache: ".samspel/compiled".into(),
             concurrent_syncs: 4,
@@ -76,9 +82,16 @@ pub struct AccountSettings {
     /// servers of your own; `samspel account check` shows them.
     #[serde(default)]
     pub endpoints: BTreeMap<String, String>,
-    /// Overrides of the sandbox's limits for this account.
+    /// Whether the host keeps the rate limits that the connector names for its remote.
+    #[serde(default = "yes")]
+    pub rate_limits: bool,
+    /// Overrides of the sandbox's limits for this account. What is not set keeps its default.
     #[serde(default)]
-    pub limits: LimitSettings,
+    pub limits: Limits,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// Where a credential is found. Exactly one of `env` and `file` is set.
@@ -92,31 +105,29 @@ pub struct CredentialSettings {
     pub env: Option<String>,
     /// File that holds the secret, relative to this file. White space around the secret is ignored.
     pub file: Option<PathBuf>,
+    /// For OAuth 2.0, where the secret is the refresh token: the client's public id.
+    pub client_id: Option<String>,
+    /// For OAuth 2.0: where the client's own secret is, unless the client is public.
+    pub client_secret: Option<SecretSettings>,
 }
 
-/// Overrides of the sandbox's limits. What is not set keeps the host's default, which `samspel connector inspect` shows.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
-pub struct LimitSettings {
-    /// Memory of one connector instance, in MiB.
-    #[schemars(range(min = 1, max = 4096))]
-    pub memory_mib: Option<u32>,
-    /// Computing time of one call, in milliseconds. Waiting for the remote does not count.
-    #[schemars(range(min = 10))]
-    pub cpu_ms: Option<u32>,
-    /// Wall time of one call, in seconds.
-    #[schemars(range(min = 1))]
-    pub call_seconds: Option<u32>,
-    /// Requests of one call.
-    #[schemars(range(min = 1))]
-    pub requests_per_call: Option<u32>,
-    /// Requests of the account in flight at the same time.
-    #[schemars(range(min = 1))]
-    pub requests_in_flight: Option<u32>,
-    /// One response, after decompression, in MiB.
-    #[schemars(range(min = 1))]
-    pub response_mib: Option<u32>,
-    /// Time until a response must be complete, in seconds.
-    #[schemars(range(min = 1))]
-    pub request_seconds: Option<u32>,
+impl CredentialSettings {
+    /// Where the secret is.
+    pub fn secret(&self) -> SecretSettings {
+        SecretSettings {
+            env: self.env.clone(),
+            file: self.file.clone(),
+        }
+    }
+}
+
+/// Where a secret is found. Exactly one of `env` and `file` is set.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct SecretSettings {
+    /// Name of the environment variable that holds the secret.
+    #[schemars(regex(pattern = "^[A-Za-z_][A-Za-z0-9_]*$"))]
+    pub env: Option<String>,
+    /// File that holds the secret, relative to this file. White space around the secret is ignored.
+    pub file: Option<PathBuf>,
 }

@@ -58,7 +58,7 @@ fn a_misspelt_setting_is_named_with_its_place() {
     assert_eq!(
         complaints("connector = \"hubspot\"", "conector = \"hubspot\""),
         "conf/samspel.toml:3:1: accounts.crm.conector: unknown field `conector`, expected one of `connector`, \
-         `settings`, `credentials`, `endpoints`, `limits`\n  \
+         `settings`, `credentials`, `endpoints`, `rate-limits`, `limits`\n  \
          remedy: check the spelling or remove it; `samspel config schema` describes every setting"
     );
 }
@@ -138,6 +138,9 @@ fn a_secret_in_the_file_is_refused_and_not_repeated() {
         "credentials.access = { env = [\"pat-na1-SECRET\"] }",
         "credentials.access = { env = \"X\", \"pat-na1-SECRET\" = 1 }",
         "credentials.access = { file = { name = \"pat-na1-SECRET\" } }",
+        "credentials.access = { env = \"X\", client-secret = \"pat-na1-SECRET\" }",
+        "credentials.access = { env = \"X\", client-secret = { env = \"pat-na1-SECRET\" } }",
+        "credentials.access = { env = \"X\", client-secret = { value = \"pat-na1-SECRET\" } }",
         "credentials.access = \"pat-na1-SECRET",
     ] {
         let said = complaints("credentials.access = { env = \"TOKEN\" }", literal);

@@ -1,0 +1,243 @@
+//! `samspel sync`: plan, run and look after one sync.
+
+mod decide;
+mod report;
+mod status;
+
+use std::io::IsTerminal;
+use std::sync::Arc;
+
+use dialoguer::Confirm;
+use futures::FutureExt;
+use indicatif::MultiProgress;
+use samspel_model::store::Endpoint;
+use samspel_sync::{Confirmation, PlanReport, Progress, RunOptions, Silent};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use crate::args::{ResetArgs, RunArgs, StatusArgs, SyncCommand};
+use crate::exit::{CliError, Exit};
+use crate::host::Host;
+use crate::output::Output;
+use crate::progress::RunBar;
+use decide::Operator;
+use report::Names;
+use status::Status;
+
+pub use report::run as tell_run;
+
+/// What the commands share.
+pub struct Context<'a> {
+    /// The configured installation.
+    pub host: &'a Host,
+    /// Where results go.
+    pub output: Output,
+    /// Where progress is shown.
+    pub bars: &'a MultiProgress,
+    /// Asks for a graceful end.
+    pub stop: CancellationToken,
+}
+
+/// Runs one of the commands.
+pub async fn execute(context: &Context<'_>, command: &SyncCommand) -> Result<(), CliError> {
+    match command {
+        SyncCommand::Plan(sync) => plan(context, &sync.name).await,
+        SyncCommand::Run(args) => run(context, args).await,
+        SyncCommand::Status(args) => show_status(context, args).await,
+        SyncCommand::Verify(sync) => verify(context, &sync.name).await,
+        SyncCommand::Pause(args) => {
+            operator(context, &args.name, async |operator| operator.pause(&args.reason).await).await?;
+            let said = json!({ "sync": args.name, "paused": args.reason });
+            context.output.result(&said, |out| {
+                writeln!(out, "{} is paused; samspel sync resume {0} lets it run again", args.name)
+            })
+        }
+        SyncCommand::Resume(sync) => {
+            let was = operator(context, &sync.name, async |operator| operator.resume().await).await?;
+            let said = json!({ "sync": sync.name, "was_paused": was });
+            context.output.result(&said, |out| match &was {
+                Some(reason) => writeln!(out, "{} runs again; it was paused: {reason}", sync.name),
+                None => writeln!(out, "{} was not paused", sync.name),
+            })
+        }
+        SyncCommand::Reset(args) => reset(context, args).await,
+    }
+}
+
+async fn plan(context: &Context<'_>, name: &str) -> Result<(), CliError> {
+    let names = names(context.host, name)?;
+    let sync = context.host.sync(name).await?;
+    let planned = {
+        let progress = progress(context, &names);
+        sync.plan(progress.as_ref(), context.stop.clone()).await?
+    };
+    context
+        .output
+        .result(&planned, |out| {
+            writeln!(out, "A run of {name} would:")?;
+            report::plan(out, &names, &planned)
+        })
+}
+
+async fn run(context: &Context<'_>, args: &RunArgs) -> Result<(), CliError> {
+    let names = names(context.host, &args.name)?;
+    let sync = context.host.sync(&args.name).await?;
+    let options = RunOptions {
+        full: args.full,
+        confirmation: confirmation(context, args, &names),
+    };
+    let done = {
+        let progress = progress(context, &names);
+        sync.run(options, progress.as_ref(), context.stop.clone()).await?
+    };
+    context.output.result(&done, |out| {
+        writeln!(out, "{}:", args.name)?;
+        report::run(out, &names, &done)
+    })?;
+    if done.stopped {
+        return Err(CliError::Reported(Exit::Interrupted));
+    }
+    Ok(())
+}
+
+/// How a first plan is confirmed: by `--yes`, by a person at a terminal, or not at all.
+fn confirmation(context: &Context<'_>, args: &RunArgs, names: &Names) -> Confirmation {
+    if args.yes {
+        return Confirmation::Given;
+    }
+    let somebody = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+    if context.output.is_json() || !somebody {
+        return Confirmation::Refuse;
+    }
+    let (names, name, bars) = (names.clone(), args.name.clone(), context.bars.clone());
+    Confirmation::Ask(Arc::new(move |planned: &PlanReport| {
+        let mut text = Vec::new();
+        // Writing to memory does not fail.
+        let _ = report::plan(&mut text, &names, planned);
+        let question = format!(
+            "This is the first run of {name}. It would:\n{}\nDo it?",
+            String::from_utf8_lossy(&text)
+        );
+        let bars = bars.clone();
+        // Waiting for a person blocks a thread, which must not be one that runs tasks.
+        tokio::task::spawn_blocking(move || bars.suspend(|| ask(&question)))
+            .map(|answer| answer.unwrap_or(false))
+            .boxed()
+    }))
+}
+
+/// Asks a person; no answer is a no.
+fn ask(question: &str) -> bool {
+    Confirm::new()
+        .with_prompt(question)
+        .default(false)
+        .interact()
+        .unwrap_or(false)
+}
+
+async fn verify(context: &Context<'_>, name: &str) -> Result<(), CliError> {
+    let names = names(context.host, name)?;
+    let sync = context.host.sync(name).await?;
+    let found = {
+        let progress = progress(context, &names);
+        sync.verify(progress.as_ref(), context.stop.clone()).await?
+    };
+    context.output.result(&found, |out| {
+        writeln!(out, "{name}:")?;
+        report::verify(out, &names, &found)
+    })?;
+    if found.unequal > 0 {
+        return Err(CliError::Reported(Exit::Differences));
+    }
+    Ok(())
+}
+
+async fn show_status(context: &Context<'_>, args: &StatusArgs) -> Result<(), CliError> {
+    let host = context.host;
+    let wanted: Vec<&str> = match &args.name {
+        Some(name) => vec![name.as_str()],
+        None => host.config().syncs.keys().map(String::as_str).collect(),
+    };
+    let mut all = Vec::with_capacity(wanted.len());
+    for name in wanted {
+        let spec = host.spec(name)?;
+        let now = host.clock().now();
+        all.push(Status::read(host.store(), name, spec, now, args.limit).await?);
+    }
+    let said = match (&args.name, all.as_slice()) {
+        (Some(_), [one]) => json!(one),
+        _ => json!({ "syncs": all }),
+    };
+    context
+        .output
+        .result(&said, |out| all.iter().try_for_each(|status| status.write(out)))
+}
+
+async fn reset(context: &Context<'_>, args: &ResetArgs) -> Result<(), CliError> {
+    context.host.spec(&args.name)?;
+    if !args.yes {
+        let refused = CliError::new(
+            Exit::NotConfirmed,
+            format!("reset forgets every link, merge base, position and queue of {}", args.name),
+        )
+        .remedy("confirm with --yes");
+        let somebody = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+        if context.output.is_json() || !somebody {
+            return Err(refused);
+        }
+        let question = format!(
+            "Forget every link, merge base, position and queue of {}? Nothing is changed at the remotes; the next \
+             run is a first run.",
+            args.name
+        );
+        let answer = tokio::task::spawn_blocking(move || ask(&question)).await;
+        if !answer.unwrap_or(false) {
+            return Err(refused);
+        }
+    }
+    operator(context, &args.name, async |operator| operator.reset().await).await?;
+    let said = json!({ "sync": args.name, "reset": true });
+    context.output.result(&said, |out| {
+        writeln!(out, "{} is forgotten; its next run is a first run", args.name)
+    })
+}
+
+/// Lets an operator act on a sync; needs neither connectors nor credentials.
+async fn operator<T>(
+    context: &Context<'_>,
+    name: &str,
+    act: impl AsyncFnOnce(&Operator<'_>) -> Result<T, samspel_model::StoreError>,
+) -> Result<T, CliError> {
+    let host = context.host;
+    let endpoints = endpoints(host, name)?;
+    let operator = Operator {
+        store: host.store(),
+        clock: host.clock(),
+        owner: host.owner(),
+        sync: name,
+        endpoints: &endpoints,
+    };
+    Ok(act(&operator).await?)
+}
+
+fn endpoints(host: &Host, name: &str) -> Result<[Endpoint; 2], CliError> {
+    let spec = host.spec(name)?;
+    Ok([&spec.a, &spec.b].map(|side| Endpoint {
+        account: side.account.clone(),
+        collection: side.collection.clone(),
+    }))
+}
+
+/// The two sides as people see them.
+pub fn names(host: &Host, name: &str) -> Result<Names, CliError> {
+    let spec = host.spec(name)?;
+    Ok([&spec.a, &spec.b].map(|side| format!("{}/{}", side.account, side.collection)))
+}
+
+fn progress(context: &Context<'_>, names: &Names) -> Box<dyn Progress> {
+    if context.output.is_json() {
+        Box::new(Silent)
+    } else {
+        Box::new(RunBar::new(context.bars, names.clone()))
+    }
+}

@@ -1,0 +1,198 @@
+//! `samspel sync status`: what is known about a sync, without asking a remote.
+
+use std::io::{self, Write};
+
+use indicatif::HumanCount;
+use jiff::Timestamp;
+use samspel_engine::SyncSpec;
+use samspel_engine::spec::Mode;
+use samspel_model::Store;
+use samspel_model::link::Side;
+use samspel_model::store::{Conflict, Parked, RunRecord, StoreError, SyncCounts};
+use serde::Serialize;
+use serde_json::Value;
+
+/// Everything that `sync status` shows about one sync.
+#[derive(Debug, Serialize)]
+pub struct Status {
+    sync: String,
+    a: String,
+    b: String,
+    mode: Mode,
+    interval: String,
+    /// When the first plan was confirmed.
+    confirmed: Option<Timestamp>,
+    /// Why runs are refused.
+    paused: Option<String>,
+    /// Who works on it right now.
+    holder: Option<Holder>,
+    counts: SyncCountsView,
+    /// When both sides were last read completely.
+    compared: [Option<Timestamp>; 2],
+    runs: Vec<RunRecord>,
+    conflicts: Vec<Conflict>,
+    parked: Vec<Parked>,
+}
+
+#[derive(Debug, Serialize)]
+struct Holder {
+    owner: String,
+    until: Timestamp,
+}
+
+#[derive(Debug, Serialize)]
+struct SyncCountsView {
+    links: u64,
+    dirty: u64,
+    intents: u64,
+    conflicts: u64,
+    parked: u64,
+}
+
+impl From<SyncCounts> for SyncCountsView {
+    fn from(counts: SyncCounts) -> Self {
+        Self {
+            links: counts.links,
+            dirty: counts.dirty,
+            intents: counts.intents,
+            conflicts: counts.conflicts,
+            parked: counts.parked,
+        }
+    }
+}
+
+impl Status {
+    /// Reads it. At most `limit` runs, conflicts and parked records each.
+    pub async fn read(
+        store: &dyn Store,
+        name: &str,
+        spec: &SyncSpec,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Self, StoreError> {
+        let state = store.state(name).await?;
+        let compared = async |side| -> Result<_, StoreError> {
+            Ok(store.cursor(name, side).await?.and_then(|cursor| cursor.compared))
+        };
+        Ok(Self {
+            sync: name.to_owned(),
+            a: format!("{}/{}", spec.a.account, spec.a.collection),
+            b: format!("{}/{}", spec.b.account, spec.b.collection),
+            mode: spec.mode,
+            interval: spec.interval.clone(),
+            confirmed: state.confirmed,
+            paused: state.paused,
+            holder: store
+                .lease_holder(name)
+                .await?
+                .filter(|(_, until)| *until > now)
+                .map(|(owner, until)| Holder { owner, until }),
+            counts: store.counts(name).await?.into(),
+            compared: [compared(Side::A).await?, compared(Side::B).await?],
+            runs: store.runs(name, limit).await?,
+            conflicts: store.conflicts(name, limit).await?,
+            parked: store.parked(name, limit).await?,
+        })
+    }
+
+    /// Tells it to a person.
+    pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        writeln!(out, "{}: {} <-> {}", self.sync, self.a, self.b)?;
+        writeln!(out, "  state       {}", self.state())?;
+        if let Some(holder) = &self.holder {
+            writeln!(out, "  held by     {} (until {:.0})", holder.owner, holder.until)?;
+        }
+        let SyncCountsView {
+            links,
+            dirty,
+            intents,
+            conflicts,
+            parked,
+        } = self.counts;
+        writeln!(
+            out,
+            "  records     {} linked, {} waiting to be planned, {} writes in flight",
+            HumanCount(links),
+            HumanCount(dirty),
+            HumanCount(intents)
+        )?;
+        let [a, b] = self.compared;
+        writeln!(out, "  compared    a {}, b {}", moment(a), moment(b))?;
+        self.write_runs(out)?;
+        section(out, "conflicts", conflicts, &self.conflicts, |conflict| {
+            format!(
+                "{} {}  {}: {}",
+                conflict.side, conflict.record, conflict.about, conflict.why
+            )
+        })?;
+        section(out, "parked", parked, &self.parked, |parked| {
+            format!(
+                "{} {}  since {:.0}: {}",
+                parked.side, parked.record, parked.at, parked.cause
+            )
+        })
+    }
+
+    fn state(&self) -> String {
+        if let Some(why) = &self.paused {
+            return format!("paused: {why} (samspel sync resume {})", self.sync);
+        }
+        let mode = match self.mode {
+            Mode::Sync => "",
+            Mode::Observe => "observes only; ",
+        };
+        match self.confirmed {
+            Some(at) => format!("{mode}first plan confirmed {at:.0}; every {}", self.interval),
+            None => format!("{mode}the first plan is not confirmed (samspel sync run {})", self.sync),
+        }
+    }
+
+    fn write_runs(&self, out: &mut dyn Write) -> io::Result<()> {
+        if self.runs.is_empty() {
+            return writeln!(out, "  runs        none yet");
+        }
+        writeln!(out, "  runs        newest first")?;
+        for run in &self.runs {
+            let took = match run.ended {
+                Some(ended) => format!("{:.1} s", ended.duration_since(run.started).as_secs_f64()),
+                None => "not ended".to_owned(),
+            };
+            let result = match &run.error {
+                Some(error) => format!("failed: {error}"),
+                None => counted(&run.report),
+            };
+            writeln!(out, "    {:.0}  {took:>10}  {result}", run.started)?;
+        }
+        Ok(())
+    }
+}
+
+fn moment(at: Option<Timestamp>) -> String {
+    at.map_or_else(|| "never".to_owned(), |at| format!("{at:.0}"))
+}
+
+/// The headline number of a run's report, which older programs may have written.
+fn counted(report: &Value) -> String {
+    match report.get("writes").and_then(Value::as_u64) {
+        Some(writes) => format!("{} writes", HumanCount(writes)),
+        None => "ok".to_owned(),
+    }
+}
+
+fn section<T>(
+    out: &mut dyn Write,
+    title: &str,
+    total: u64,
+    shown: &[T],
+    line: impl Fn(&T) -> String,
+) -> io::Result<()> {
+    writeln!(out, "  {title:<11} {}", HumanCount(total))?;
+    for item in shown {
+        writeln!(out, "    {}", line(item))?;
+    }
+    let hidden = total.saturating_sub(shown.len() as u64);
+    if hidden > 0 {
+        writeln!(out, "    ... and {} more (--limit N shows more)", HumanCount(hidden))?;
+    }
+    Ok(())
+}

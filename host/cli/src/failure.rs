@@ -1,0 +1,83 @@
+//! Failures of the parts below, as the command line tells them: the exit code, and what to do.
+
+use samspel_model::{Failure, StoreError};
+use samspel_sync::SyncError;
+use serde_json::json;
+
+use crate::exit::{CliError, Exit};
+
+impl From<StoreError> for CliError {
+    fn from(error: StoreError) -> Self {
+        let exit = match &error {
+            StoreError::Held { .. } | StoreError::LeaseLost { .. } => Exit::Held,
+            StoreError::Damaged { .. } | StoreError::Backend { .. } => Exit::Failure,
+        };
+        let failed = Self::new(exit, &error);
+        match &error {
+            StoreError::LeaseLost { .. } => failed.remedy("let only one process run the sync, then run it again"),
+            StoreError::Damaged { .. } => {
+                failed.remedy("restore the store from a backup; nothing was changed by this command")
+            }
+            StoreError::Backend { .. } => {
+                failed.remedy("`samspel doctor` checks the store's file, its directory and the disk")
+            }
+            StoreError::Held { .. } => failed,
+        }
+    }
+}
+
+impl From<SyncError> for CliError {
+    fn from(error: SyncError) -> Self {
+        match error {
+            SyncError::Store(error) => error.into(),
+            SyncError::Account {
+                account, failure, ..
+            } => of_account(&account, &failure),
+            SyncError::Policy { sync, errors } => {
+                let lines: Vec<_> = errors
+                    .0
+                    .iter()
+                    .map(|error| format!("  syncs.{sync}.{}: {}", error.setting, error.why))
+                    .collect();
+                Self::new(
+                    Exit::Config,
+                    format!("sync `{sync}` does not fit its collections:\n{}", lines.join("\n")),
+                )
+                .remedy("correct the mapping; `samspel account check` lists collections and fields")
+            }
+            error @ SyncError::NoCollection { .. } => Self::new(Exit::Config, error),
+            error @ SyncError::Paused { .. } => Self::new(Exit::Paused, error),
+            SyncError::NotConfirmed { sync, plan } => Self::new(
+                Exit::NotConfirmed,
+                format!("the first run of sync `{sync}` writes nothing before its plan is confirmed"),
+            )
+            .remedy(format!(
+                "look at `samspel sync plan {sync}`, then `samspel sync run {sync} --yes`"
+            ))
+            .detail("plan", json!(plan)),
+        }
+    }
+}
+
+/// A failure of an account, wherever it happened.
+pub fn of_account(account: &str, failure: &Failure) -> CliError {
+    let exit = match failure {
+        Failure::Throttled { .. } | Failure::Unavailable(_) => Exit::Unavailable,
+        Failure::Unauthorized(_) | Failure::Forbidden(_) => Exit::Account,
+        Failure::Misconfigured { .. } => Exit::Config,
+        Failure::Bug(_) | Failure::Stopped(_) => Exit::Connector,
+        Failure::ExpiredCursor | Failure::Other(_) => Exit::Failure,
+    };
+    let failed = CliError::new(exit, format!("account `{account}`: {failure}"));
+    match failure {
+        Failure::Throttled { .. } | Failure::Unavailable(_) => failed.remedy("try again later"),
+        Failure::Misconfigured { setting, .. } => {
+            failed.remedy(format!("correct `accounts.{account}.settings.{setting}`"))
+        }
+        Failure::Stopped(_) => failed.remedy(format!(
+            "`accounts.{account}.limits` can widen a limit; otherwise report it to the connector's author"
+        )),
+        Failure::Bug(_) => failed.remedy("RUST_LOG=debug shows more; report it to the connector's author"),
+        _ => failed,
+    }
+}

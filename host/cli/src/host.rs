@@ -1,0 +1,290 @@
+//! The configured installation: from settings to accounts, and from accounts to syncs that can be run.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use samspel_engine::SyncSpec;
+use samspel_engine::spec::EndpointSpec;
+use samspel_model::store::Endpoint;
+use samspel_model::{Clock, Connector, Store};
+use samspel_runtime::{
+    AccountConfig, BindError, BoundConnector, Credential, EndpointOverride, OauthClient, TokenStore,
+};
+use samspel_store::{SqliteStore, Vault};
+use samspel_sync::system::{SystemClock, SystemIds};
+use samspel_sync::{Party, Sync, SyncParts};
+use tokio::sync::Mutex;
+use url::Url;
+
+use crate::config::{AccountSettings, Config, CredentialSettings, SecretSettings};
+use crate::credentials;
+use crate::exit::{CliError, Exit};
+use crate::install::{Installed, Library};
+use crate::tokens::{self, VaultTokens};
+
+/// A process that dies blocks its sync for so long.
+const LEASE: Duration = Duration::from_secs(60);
+
+/// The only tenant of an installation that is run from a configuration file.
+const TENANT: &str = "main";
+
+/// A configured installation.
+pub struct Host {
+    config: Config,
+    library: Library,
+    store: Arc<dyn Store>,
+    /// There if an account's server may replace its credential.
+    vault: Option<Arc<Vault>>,
+    clock: Arc<dyn Clock>,
+    owner: String,
+    /// Accounts that were opened. One connector serves all syncs of an account, so that its budget is one.
+    accounts: Mutex<HashMap<String, Arc<Account>>>,
+}
+
+/// An account that can be used.
+pub struct Account {
+    /// Its connector, before it was bound.
+    pub installed: Installed,
+    /// The connector, bound to the account.
+    pub connector: Arc<BoundConnector>,
+    /// Origins whose requests go elsewhere.
+    pub overrides: BTreeMap<String, String>,
+}
+
+impl Host {
+    /// Opens the store and sets up the sandbox. Accounts are opened when they are needed. `command` tells other
+    /// processes who holds a sync.
+    pub async fn open(config: Config, command: &str) -> Result<Self, CliError> {
+        let library = Library::open(Some(&config))?;
+        Self::with_library(config, library, command).await
+    }
+
+    /// The same, in a sandbox that is there.
+    pub async fn with_library(
+        config: Config,
+        library: Library,
+        command: &str,
+    ) -> Result<Self, CliError> {
+        let store = open_store(&config).await?;
+        let vault = tokens::open(&config, &store).await?;
+        Ok(Self {
+            library,
+            store: Arc::new(store),
+            vault,
+            clock: Arc::new(SystemClock),
+            owner: owner(command),
+            accounts: Mutex::default(),
+            config,
+        })
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// What survives.
+    pub fn store(&self) -> &dyn Store {
+        self.store.as_ref()
+    }
+
+    /// The time.
+    pub fn clock(&self) -> &dyn Clock {
+        self.clock.as_ref()
+    }
+
+    /// The time, to be kept.
+    pub fn shared_clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.clock)
+    }
+
+    /// Who holds the leases that are taken here.
+    pub fn owner(&self) -> &str {
+        &self.owner
+    }
+
+    /// What the operator wrote about a sync.
+    pub fn spec(&self, name: &str) -> Result<&SyncSpec, CliError> {
+        self.config.syncs.get(name).ok_or_else(|| {
+            unknown("sync", name, self.config.syncs.keys())
+        })
+    }
+
+    /// A sync that can be run.
+    pub async fn sync(&self, name: &str) -> Result<Sync, CliError> {
+        let spec = self.spec(name)?;
+        let (a, b) = futures::future::try_join(self.party(&spec.a), self.party(&spec.b)).await?;
+        Ok(Sync::new(SyncParts {
+            name: name.to_owned(),
+            spec: spec.clone(),
+            parties: [a, b],
+            store: Arc::clone(&self.store),
+            clock: Arc::clone(&self.clock),
+            ids: Arc::new(SystemIds),
+            owner: self.owner.clone(),
+            lease_ttl: LEASE,
+        }))
+    }
+
+    async fn party(&self, endpoint: &EndpointSpec) -> Result<Party, CliError> {
+        let account = self.account(&endpoint.account).await?;
+        let descriptor = &account.installed.loaded.descriptor;
+        Ok(Party {
+            endpoint: Endpoint {
+                account: endpoint.account.clone(),
+                collection: endpoint.collection.clone(),
+            },
+            connector: Arc::clone(&account.connector) as Arc<dyn Connector>,
+            cursor_version: descriptor.cursor_version,
+            cursor_versions_read: descriptor.cursor_versions_read.clone(),
+        })
+    }
+
+    /// An account, opened the first time it is asked for.
+    pub async fn account(&self, name: &str) -> Result<Arc<Account>, CliError> {
+        let mut accounts = self.accounts.lock().await;
+        if let Some(account) = accounts.get(name) {
+            return Ok(Arc::clone(account));
+        }
+        let settings = self
+            .config
+            .accounts
+            .get(name)
+            .ok_or_else(|| unknown("account", name, self.config.accounts.keys()))?;
+        let account = Arc::new(self.open_account(name, settings).await?);
+        accounts.insert(name.to_owned(), Arc::clone(&account));
+        Ok(account)
+    }
+
+    async fn open_account(&self, name: &str, settings: &AccountSettings) -> Result<Account, CliError> {
+        let installed = self.library.configured(&self.config, &settings.connector).await?;
+        let config = self.account_config(name, settings)?;
+        let bound = self
+            .library
+            .runtime()
+            .bind(&installed.loaded, &config)
+            .map_err(|error| not_bound(name, &error))?;
+        Ok(Account {
+            installed,
+            connector: Arc::new(bound),
+            overrides: settings.endpoints.clone(),
+        })
+    }
+
+    fn account_config(&self, name: &str, settings: &AccountSettings) -> Result<AccountConfig, CliError> {
+        let credentials = settings
+            .credentials
+            .iter()
+            .map(|(credential, settings)| {
+                Ok((credential.clone(), self.credential(name, credential, settings)?))
+            })
+            .collect::<Result<_, CliError>>()?;
+        let tokens = self.vault.as_ref().map(|vault| {
+            Arc::new(VaultTokens::new(Arc::clone(vault), &credentials)) as Arc<dyn TokenStore>
+        });
+        Ok(AccountConfig {
+            name: name.to_owned(),
+            settings: settings.settings.clone(),
+            credentials,
+            endpoints: overrides(name, settings)?,
+            rate_limits: settings.rate_limits,
+            limits: settings.limits.clone(),
+            tokens,
+        })
+    }
+
+    fn credential(
+        &self,
+        account: &str,
+        name: &str,
+        settings: &CredentialSettings,
+    ) -> Result<Credential, CliError> {
+        let read = |secret: &SecretSettings| {
+            credentials::read(&self.config, secret).map_err(|error| {
+                CliError::new(
+                    Exit::Account,
+                    format!("accounts.{account}.credentials.{name}: {error}"),
+                )
+                .remedy(error.remedy())
+            })
+        };
+        let client = match &settings.client_id {
+            None => None,
+            Some(id) => Some(OauthClient {
+                id: id.clone(),
+                secret: settings.client_secret.as_ref().map(read).transpose()?,
+            }),
+        };
+        Ok(Credential {
+            scheme: settings.scheme.clone(),
+            secret: read(&settings.secret())?,
+            client,
+        })
+    }
+}
+
+fn overrides(account: &str, settings: &AccountSettings) -> Result<Vec<EndpointOverride>, CliError> {
+    let parse = |origin: &str| {
+        Url::parse(origin).map_err(|error| {
+            CliError::new(Exit::Config, format!("accounts.{account}.endpoints: {error}"))
+        })
+    };
+    settings
+        .endpoints
+        .iter()
+        .map(|(from, to)| {
+            Ok(EndpointOverride {
+                from: parse(from)?,
+                to: parse(to)?,
+            })
+        })
+        .collect()
+}
+
+fn not_bound(account: &str, error: &BindError) -> CliError {
+    let (exit, remedy) = match error {
+        BindError::Setting { setting, .. } => (
+            Exit::Config,
+            format!("correct `accounts.{account}.settings.{setting}`; `samspel connector inspect` explains each"),
+        ),
+        BindError::Credential { credential, .. } => (
+            Exit::Config,
+            format!(
+                "correct `accounts.{account}.credentials.{credential}`; `samspel connector inspect` shows what is asked \
+                 for"
+            ),
+        ),
+        BindError::Endpoint { .. } => (
+            Exit::Config,
+            format!("correct `accounts.{account}.endpoints`"),
+        ),
+        BindError::Sandbox { .. } => (Exit::Connector, "RUST_LOG=debug shows more".to_owned()),
+    };
+    CliError::new(exit, error).remedy(remedy)
+}
+
+fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a String>) -> CliError {
+    let known: Vec<_> = known.map(String::as_str).collect();
+    CliError::new(Exit::Usage, format!("there is no {what} `{name}`")).remedy(if known.is_empty() {
+        format!("the configuration has none; add `[{what}s.{name}]`")
+    } else {
+        format!("the configuration has {}", known.join(", "))
+    })
+}
+
+/// Opens the store of a configuration, and makes it if it is not there.
+pub async fn open_store(config: &Config) -> Result<SqliteStore, CliError> {
+    let file = config.resolve(&config.host.store);
+    Ok(SqliteStore::open(&file, TENANT).await?)
+}
+
+/// Who we are, for whoever finds a sync held.
+fn owner(command: &str) -> String {
+    let host = gethostname::gethostname();
+    format!(
+        "samspel {command} on {}, process {}",
+        host.to_string_lossy(),
+        std::process::id()
+    )
+}

@@ -1,0 +1,87 @@
+//! Refresh tokens that a server replaced, sealed in the store.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use samspel_runtime::{Credential, TokenStore};
+use samspel_store::{KeySource, SqliteStore, Vault};
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
+
+use crate::config::Config;
+use crate::exit::{CliError, Exit};
+
+/// Holds the vault's key, where a file is not wanted.
+const VARIABLE: &str = "SAMSPEL_KEY";
+
+/// Opens the vault of a configuration, if an account needs one: if there is a credential that its server may replace.
+pub async fn open(config: &Config, store: &SqliteStore) -> Result<Option<Arc<Vault>>, CliError> {
+    let rotates = config
+        .accounts
+        .values()
+        .flat_map(|account| account.credentials.values())
+        .any(|credential| credential.client_id.is_some());
+    if !rotates {
+        return Ok(None);
+    }
+    let key = match std::env::var(VARIABLE) {
+        Ok(text) if !text.is_empty() => KeySource::Base64(SecretString::from(text)),
+        _ => KeySource::File(config.resolve(&config.host.key)),
+    };
+    let vault = Vault::open(store, key).await.map_err(|error| {
+        CliError::new(Exit::Failure, error).remedy(format!(
+            "`host.key` names the file of the key; the environment variable {VARIABLE} can hold it instead"
+        ))
+    })?;
+    Ok(Some(Arc::new(vault)))
+}
+
+/// Refresh tokens of one account.
+pub struct VaultTokens {
+    vault: Arc<Vault>,
+    /// Where each credential's tokens are kept.
+    places: BTreeMap<String, String>,
+}
+
+impl VaultTokens {
+    /// The tokens that follow from these credentials. A replacement is kept together with a fingerprint of the token
+    /// that the operator configured: once a person authorises the account anew and configures another, the old one's
+    /// replacements count no more.
+    pub fn new(vault: Arc<Vault>, credentials: &BTreeMap<String, Credential>) -> Self {
+        let places = credentials
+            .iter()
+            .map(|(name, credential)| {
+                let digest = Sha256::digest(credential.secret.expose_secret());
+                (name.clone(), format!("{name}@{}", hex::encode(&digest[..8])))
+            })
+            .collect();
+        Self { vault, places }
+    }
+
+    fn place<'a>(&'a self, credential: &'a str) -> &'a str {
+        self.places.get(credential).map_or(credential, String::as_str)
+    }
+}
+
+#[async_trait]
+impl TokenStore for VaultTokens {
+    async fn load(&self, account: &str, credential: &str) -> Result<Option<SecretString>, String> {
+        self.vault
+            .get(account, self.place(credential))
+            .await
+            .map_err(|error| error.to_string())
+    }
+
+    async fn save(
+        &self,
+        account: &str,
+        credential: &str,
+        token: &SecretString,
+    ) -> Result<(), String> {
+        self.vault
+            .put(account, self.place(credential), token)
+            .await
+            .map_err(|error| error.to_string())
+    }
+}
