@@ -295,7 +295,7 @@ impl Inner {
                     .expires_in
                     .as_ref()
                     .and_then(seconds)
-                    .map(|lifetime| Instant::now() + lifetime - MARGIN.min(lifetime / 2)),
+                    .map(usable_until),
             },
             refresh: tokens
                 .refresh_token
@@ -324,6 +324,11 @@ struct ErrorAnswer {
     error: String,
 }
 
+/// Some servers issue tokens that live shorter than the margin.
+fn usable_until(lifetime: Duration) -> Instant {
+    Instant::now() + lifetime - MARGIN.min(lifetime / 2)
+}
+
 /// A number, which some servers write as a text.
 fn seconds(value: &Value) -> Option<Duration> {
     let seconds = match value {
@@ -332,4 +337,58 @@ fn seconds(value: &Value) -> Option<Duration> {
     }?;
     // A lifetime beyond this cannot be added to the clock, and means "for ever".
     Some(Duration::from_secs(seconds.min(u64::from(u32::MAX))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(lifetime: Option<u64>) -> State {
+        State {
+            access: Some(Access {
+                token: "token".into(),
+                usable_until: lifetime.map(|seconds| usable_until(Duration::from_secs(seconds))),
+            }),
+            ..State::default()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_token_is_used_until_a_minute_before_it_expires() {
+        let state = state(Some(1_800));
+        tokio::time::advance(Duration::from_secs(1_739)).await;
+        assert!(state.usable(None).is_some());
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(state.usable(None).is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_short_lived_token_is_used_for_half_of_its_life() {
+        let state = state(Some(40));
+        tokio::time::advance(Duration::from_secs(19)).await;
+        assert!(state.usable(None).is_some());
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(state.usable(None).is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_token_without_an_end_is_used_until_it_is_refused() {
+        let mut state = state(None);
+        tokio::time::advance(Duration::from_secs(1_000_000)).await;
+        assert!(state.usable(None).is_some());
+        assert!(state.usable(Some(&"another".into())).is_some());
+        assert!(state.usable(Some(&"token".into())).is_none());
+        state.unsaved = true;
+        assert!(state.usable(None).is_none());
+    }
+
+    #[test]
+    fn a_lifetime_is_a_number_or_a_text() {
+        let of = |text: &str| seconds(&serde_json::from_str(text).unwrap_or_default());
+        assert_eq!(of("3600"), Some(Duration::from_secs(3_600)));
+        assert_eq!(of("\"3600\""), Some(Duration::from_secs(3_600)));
+        assert_eq!(of("-1"), None);
+        assert_eq!(of("\"soon\""), None);
+        assert!(of("18446744073709551615").is_some_and(|end| end.as_secs() <= u64::from(u32::MAX)));
+    }
 }

@@ -39,7 +39,14 @@ async fn only_declared_methods_and_paths_are_sent() {
     assert!(server.seen().is_empty());
     assert_eq!(outbound.stats().denied, 13);
     assert_eq!(outbound.stats().requests, 0);
-    assert_eq!(outbound.send(&call, get("/v1/people/7?x=%20y")).await.unwrap().status, 200);
+    assert_eq!(
+        outbound
+            .send(&call, get("/v1/people/7?x=%20y"))
+            .await
+            .unwrap()
+            .status,
+        200
+    );
     assert_eq!(server.seen()[0].target, "/v1/people/7?x=%20y");
 }
 
@@ -66,7 +73,11 @@ async fn headers_of_the_host_are_not_sent() {
     let twice = header(header(get("/"), "X-A", "1"), "x-a", "2");
     outbound.send(&setup.call(), twice).await.unwrap();
     let seen = server.seen();
-    let values: Vec<_> = seen[0].headers.iter().filter(|(name, _)| name == "x-a").collect();
+    let values: Vec<_> = seen[0]
+        .headers
+        .iter()
+        .filter(|(name, _)| name == "x-a")
+        .collect();
     assert_eq!(values.len(), 2);
 }
 
@@ -75,14 +86,29 @@ async fn headers_of_the_host_are_not_sent() {
 async fn an_address_that_is_not_public_is_never_connected_to() {
     let trap = Trap::set().await;
     let port = trap.port();
-    for host in ["127.0.0.1", "[::ffff:127.0.0.1]", "0.0.0.0", "2130706433", "127.1"] {
+    for host in [
+        "127.0.0.1",
+        "[::ffff:127.0.0.1]",
+        "0.0.0.0",
+        "2130706433",
+        "127.1",
+    ] {
         let origin = format!("https://{host}:{port}");
         let setup = Setup::new().egress(&origin, &[], "");
-        let result = setup.bind().send(&setup.call(), get(&format!("{origin}/"))).await;
+        let result = setup
+            .bind()
+            .send(&setup.call(), get(&format!("{origin}/")))
+            .await;
         assert_denied(result);
         trap.assert_untouched();
     }
-    for host in ["169.254.169.254", "10.0.0.1", "[::1]", "[fd00:ec2::254]", "[64:ff9b::a9fe:a9fe]"] {
+    for host in [
+        "169.254.169.254",
+        "10.0.0.1",
+        "[::1]",
+        "[fd00:ec2::254]",
+        "[64:ff9b::a9fe:a9fe]",
+    ] {
         let origin = format!("https://{host}");
         let setup = Setup::new().egress(&origin, &[], "");
         assert_denied(setup.bind().send(&setup.call(), get(&origin)).await);
@@ -99,7 +125,10 @@ async fn a_name_that_resolves_to_loopback_is_never_connected_to() {
         let Err(HttpError::Denied(why)) = result else {
             panic!("{result:?}");
         };
-        assert!(why.contains("localhost") && why.contains("endpoint override"), "{why}");
+        assert!(
+            why.contains("localhost") && why.contains("endpoint override"),
+            "{why}"
+        );
         assert!(!why.contains("127.0.0.1"), "the address is told: {why}");
         trap.assert_untouched();
     }
@@ -111,9 +140,11 @@ async fn an_override_grants_one_address_and_nothing_beside_it() {
     let trap = Trap::set().await;
     let neighbour = format!("https://127.0.0.1:{}", trap.port());
     let itself = server.url.as_str().replace("http:", "https:");
-    let setup = Setup::at(&server.url)
-        .egress(&neighbour, &[], "")
-        .egress(itself.trim_end_matches('/'), &[], "");
+    let setup = Setup::at(&server.url).egress(&neighbour, &[], "").egress(
+        itself.trim_end_matches('/'),
+        &[],
+        "",
+    );
     let outbound = setup.bind();
     assert!(outbound.send(&setup.call(), get("/a")).await.is_ok());
     assert_denied(outbound.send(&setup.call(), get(&neighbour)).await);
@@ -123,18 +154,31 @@ async fn an_override_grants_one_address_and_nothing_beside_it() {
     assert_eq!(server.seen().len(), 1);
     let grants = outbound.grants().join("\n");
     let address = server.url.as_str().trim_end_matches('/');
-    assert!(grants.contains(&format!("{API} is reached at {address}")), "{grants}");
+    assert!(
+        grants.contains(&format!("{API} is reached at {address}")),
+        "{grants}"
+    );
 }
 
 #[tokio::test]
 async fn a_server_of_the_operators_is_reached_over_http_only_where_an_override_grants_it() {
     let server = Server::start(ok()).await;
     let own = server.url.as_str().trim_end_matches('/');
-    let setup = || Setup::new().egress("{url}", &[], "/api").setting("url", own);
+    let setup = || {
+        Setup::new()
+            .egress("{url}", &[], "/api")
+            .setting("url", own)
+    };
     let error = setup().try_bind().err().unwrap();
-    assert!(matches!(&error, BindError::Endpoint { endpoint, .. } if endpoint == own), "{error}");
+    assert!(
+        matches!(&error, BindError::Endpoint { endpoint, .. } if endpoint == own),
+        "{error}"
+    );
     let granted = setup().endpoint(own, &server.url);
-    let answer = granted.bind().send(&granted.call(), get(&format!("{own}/api/x"))).await;
+    let answer = granted
+        .bind()
+        .send(&granted.call(), get(&format!("{own}/api/x")))
+        .await;
     assert_eq!(answer.unwrap().status, 200);
 }
 
@@ -151,7 +195,10 @@ async fn a_setting_cannot_change_what_an_origin_means() {
     ] {
         let setup = Setup::new().egress(origin, &[], "").setting("dc", value);
         let error = setup.try_bind().err().unwrap();
-        assert!(matches!(&error, BindError::Setting { setting, .. } if setting == "dc"), "{error}");
+        assert!(
+            matches!(&error, BindError::Setting { setting, .. } if setting == "dc"),
+            "{error}"
+        );
     }
     let missing = Setup::new().egress("https://{dc}.example.com", &[], "");
     let error = missing.try_bind().err().unwrap();

@@ -59,7 +59,9 @@ async fn an_answer_that_unpacks_to_too_much_is_not_unpacked() {
     }
     let bomb = bomb.finish().unwrap();
     assert!(bomb.len() < MIB);
-    let router = Router::new().fallback(any(async move || ([(CONTENT_ENCODING, "gzip")], bomb.clone())));
+    let router = Router::new().fallback(any(async move || {
+        ([(CONTENT_ENCODING, "gzip")], bomb.clone())
+    }));
     let server = Server::start(router).await;
     let setup = Setup::at(&server.url).limits(|limits| limits.response_bytes = MIB);
     let outbound = setup.bind();
@@ -73,7 +75,9 @@ async fn a_packed_answer_is_unpacked() {
     let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
     packed.write_all(b"contents").unwrap();
     let packed = packed.finish().unwrap();
-    let router = Router::new().fallback(any(async move || ([(CONTENT_ENCODING, "gzip")], packed.clone())));
+    let router = Router::new().fallback(any(async move || {
+        ([(CONTENT_ENCODING, "gzip")], packed.clone())
+    }));
     let server = Server::start(router).await;
     let setup = Setup::at(&server.url);
     let answer = setup.bind().send(&setup.call(), get("/")).await.unwrap();
@@ -88,7 +92,10 @@ async fn an_answer_in_an_encoding_that_was_not_asked_for_is_refused() {
     let server = Server::start(router).await;
     let setup = Setup::at(&server.url);
     let result = setup.bind().send(&setup.call(), get("/")).await;
-    assert!(matches!(&result, Err(HttpError::Interrupted(why)) if why.contains("content-encoding")), "{result:?}");
+    assert!(
+        matches!(&result, Err(HttpError::Interrupted(why)) if why.contains("content-encoding")),
+        "{result:?}"
+    );
 }
 
 #[tokio::test]
@@ -105,7 +112,10 @@ async fn answers_of_one_send_all_share_a_limit() {
     assert_eq!(results[0].as_ref().unwrap().body.len(), 600 << 10);
     assert_eq!(results[1], Err(HttpError::TooLarge(MIB as u64)));
     for rest in &results[2..] {
-        assert!(matches!(rest, Err(HttpError::NotSent(why)) if why.contains("responses-total-bytes")), "{rest:?}");
+        assert!(
+            matches!(rest, Err(HttpError::NotSent(why)) if why.contains("responses-total-bytes")),
+            "{rest:?}"
+        );
     }
     // Those were certainly not executed.
     assert_eq!(server.seen().len(), 2);
@@ -122,7 +132,10 @@ async fn an_answer_that_does_not_come_is_not_waited_for() {
         limits.requests = 1;
     });
     let result = setup.bind().send(&setup.call(), get("/")).await;
-    assert!(matches!(&result, Err(HttpError::Interrupted(why)) if why.contains("request-ms")), "{result:?}");
+    assert!(
+        matches!(&result, Err(HttpError::Interrupted(why)) if why.contains("request-ms")),
+        "{result:?}"
+    );
     assert_eq!(server.seen().len(), 1);
 }
 
@@ -139,7 +152,10 @@ async fn an_answer_that_stalls_is_not_waited_for() {
         limits.requests = 1;
     });
     let result = setup.bind().send(&setup.call(), get("/")).await;
-    assert!(matches!(&result, Err(HttpError::Interrupted(why)) if why.contains("request-ms")), "{result:?}");
+    assert!(
+        matches!(&result, Err(HttpError::Interrupted(why)) if why.contains("request-ms")),
+        "{result:?}"
+    );
 }
 
 #[tokio::test]
@@ -148,11 +164,16 @@ async fn a_call_has_so_many_requests() {
     let setup = Setup::at(&server.url).limits(|limits| limits.requests = 3);
     let outbound = setup.bind();
     let call = setup.call();
-    let results = outbound.send_all(&call, (0..5).map(|_| get("/")).collect()).await;
+    let results = outbound
+        .send_all(&call, (0..5).map(|_| get("/")).collect())
+        .await;
     let (sent, not_sent): (Vec<_>, Vec<_>) = results.into_iter().partition(Result::is_ok);
     assert_eq!((sent.len(), not_sent.len()), (3, 2));
     for result in not_sent {
-        assert!(matches!(&result, Err(HttpError::NotSent(why)) if why.contains("(requests)")), "{result:?}");
+        assert!(
+            matches!(&result, Err(HttpError::NotSent(why)) if why.contains("(requests)")),
+            "{result:?}"
+        );
     }
     assert_eq!(server.seen().len(), 3);
     // Another call of the same account has its own.
@@ -162,12 +183,18 @@ async fn a_call_has_so_many_requests() {
 #[tokio::test]
 async fn redirects_count_as_requests() {
     let router = Router::new()
-        .route("/from", any(async || axum::response::Redirect::temporary("/to")))
+        .route(
+            "/from",
+            any(async || axum::response::Redirect::temporary("/to")),
+        )
         .fallback(any(async || "arrived"));
     let server = Server::start(router).await;
     let setup = Setup::at(&server.url).limits(|limits| limits.requests = 1);
     let result = setup.bind().send(&setup.call(), get("/from")).await;
-    assert!(matches!(&result, Err(HttpError::NotSent(why)) if why.contains("(requests)")), "{result:?}");
+    assert!(
+        matches!(&result, Err(HttpError::NotSent(why)) if why.contains("(requests)")),
+        "{result:?}"
+    );
     assert_eq!(server.seen().len(), 1);
 }
 
@@ -186,7 +213,10 @@ async fn so_many_requests_are_in_flight_and_no_more() {
     }));
     let server = Server::start(router).await;
     let setup = Setup::at(&server.url).limits(|limits| limits.concurrent_requests = 3);
-    let results = setup.bind().send_all(&setup.call(), (0..9).map(|_| get("/")).collect()).await;
+    let results = setup
+        .bind()
+        .send_all(&setup.call(), (0..9).map(|_| get("/")).collect())
+        .await;
     assert!(results.iter().all(Result::is_ok));
     assert_eq!(most.load(Ordering::SeqCst), 3);
 }
@@ -201,8 +231,16 @@ async fn what_is_used_is_counted() {
         body: Some(b"123".to_vec()),
         ..crate::setup::post("/")
     };
-    outbound.send_all(&setup.call(), vec![request, get("/"), get("https://example.org")]).await;
+    outbound
+        .send_all(
+            &setup.call(),
+            vec![request, get("/"), get("https://example.org")],
+        )
+        .await;
     let stats = outbound.stats();
-    assert_eq!((stats.requests, stats.bytes_sent, stats.bytes_received), (2, 3, 10));
+    assert_eq!(
+        (stats.requests, stats.bytes_sent, stats.bytes_received),
+        (2, 3, 10)
+    );
     assert_eq!((stats.denied, stats.throttled, stats.retries), (1, 0, 0));
 }

@@ -19,7 +19,11 @@ async fn an_exchange_is_logged_without_secrets_and_without_its_query() {
     };
     let setup = Setup::at(&server.url)
         .credential("bearer", AuthKind::Bearer, "logged-secret-1")
-        .credential("header", AuthKind::Header("api-key".to_owned()), "logged-secret-2")
+        .credential(
+            "header",
+            AuthKind::Header("api-key".to_owned()),
+            "logged-secret-2",
+        )
         .credential("body", AuthKind::Body(vec![position]), "logged-secret-3");
     let outbound = setup.bind();
     for request in [
@@ -41,7 +45,13 @@ async fn an_exchange_is_logged_without_secrets_and_without_its_query() {
         .lines()
         .find(|line| line.contains("HTTP exchange") && line.contains("/logged/people"))
         .unwrap();
-    for part in ["account=crm", "method=GET", "api.example.com", "status=200", "ms="] {
+    for part in [
+        "account=crm",
+        "method=GET",
+        "api.example.com",
+        "status=200",
+        "ms=",
+    ] {
         assert!(line.contains(part), "{line}");
     }
     assert!(!line.contains("ann"), "{line}");

@@ -12,7 +12,11 @@ use crate::setup::{Setup, echo, get, nowhere, post, with};
 const SECRET: &str = "s3cret/t+ken=with\"quote";
 
 fn text(answer: &Response) -> String {
-    format!("{:?} {}", answer.headers, String::from_utf8_lossy(&answer.body))
+    format!(
+        "{:?} {}",
+        answer.headers,
+        String::from_utf8_lossy(&answer.body)
+    )
 }
 
 #[tokio::test]
@@ -21,19 +25,33 @@ async fn an_echoed_credential_is_redacted_in_the_body() {
     for (kind, forms) in [
         (AuthKind::Bearer, vec!["Bearer "]),
         (AuthKind::Basic(Some("ann".to_owned())), vec!["Basic "]),
-        (AuthKind::Header("api-key".to_owned()), vec!["\"api-key\",\""]),
+        (
+            AuthKind::Header("api-key".to_owned()),
+            vec!["\"api-key\",\""],
+        ),
         (AuthKind::Query("key".to_owned()), vec!["key="]),
     ] {
         let setup = Setup::at(&server.url).credential("access", kind, SECRET);
         let outbound = setup.bind();
-        let answer = outbound.send(&setup.call(), with("access", get("/"))).await.unwrap();
+        let answer = outbound
+            .send(&setup.call(), with("access", get("/")))
+            .await
+            .unwrap();
         let text = text(&answer);
         for before in forms {
             assert!(text.contains(&format!("{before}[redacted]")), "{text}");
         }
-        assert!(!text.contains("s3cret") && !text.contains("czNjcmV0"), "{text}");
+        assert!(
+            !text.contains("s3cret") && !text.contains("czNjcmV0"),
+            "{text}"
+        );
         // A length would no longer be true.
-        assert!(answer.headers.iter().all(|(name, _)| name != "content-length"));
+        assert!(
+            answer
+                .headers
+                .iter()
+                .all(|(name, _)| name != "content-length")
+        );
     }
 }
 
@@ -44,13 +62,20 @@ async fn an_echoed_credential_is_redacted_in_headers() {
         let mut echoed = HeaderMap::new();
         echoed.append("x-token", token.clone());
         echoed.append("set-cookie", HeaderValue::from_static("session=abc"));
-        echoed.append("location", HeaderValue::from_static("/?key=lower-case-secret"));
+        echoed.append(
+            "location",
+            HeaderValue::from_static("/?key=lower-case-secret"),
+        );
         echoed.append(HeaderName::from_static("lower-case-secret"), token);
         (StatusCode::CREATED, echoed)
     }));
     let server = Server::start(router).await;
     let setup = Setup::at(&server.url).credential("access", AuthKind::Bearer, "lower-case-secret");
-    let answer = setup.bind().send(&setup.call(), with("access", post("/"))).await.unwrap();
+    let answer = setup
+        .bind()
+        .send(&setup.call(), with("access", post("/")))
+        .await
+        .unwrap();
     let of = |name: &str| {
         let found = answer.headers.iter().find(|(found, _)| found == name);
         found.map(|(_, value)| value.as_str())
@@ -66,7 +91,11 @@ async fn a_secret_that_was_not_sent_is_redacted_too() {
     let router = Router::new().fallback(any(async |uri: Uri| uri.path().to_owned()));
     let server = Server::start(router).await;
     let setup = Setup::at(&server.url).credential("access", AuthKind::Bearer, "pat-na1-0123");
-    let answer = setup.bind().send(&setup.call(), get("/x/pat-na1-0123/y")).await.unwrap();
+    let answer = setup
+        .bind()
+        .send(&setup.call(), get("/x/pat-na1-0123/y"))
+        .await
+        .unwrap();
     assert_eq!(answer.body, b"/x/[redacted]/y");
 }
 
@@ -74,9 +103,14 @@ async fn a_secret_that_was_not_sent_is_redacted_too() {
 async fn errors_and_log_lines_hold_no_secret() {
     let setup = Setup::at(&nowhere().await).credential("access", AuthKind::Bearer, "pat-na1-0123");
     let outbound = setup.bind();
-    let denied = outbound.send(&setup.call(), get("https://example.org/pat-na1-0123")).await;
+    let denied = outbound
+        .send(&setup.call(), get("https://example.org/pat-na1-0123"))
+        .await;
     let text = format!("{denied:?}");
-    assert!(text.contains("[redacted]") && !text.contains("pat-na1"), "{text}");
+    assert!(
+        text.contains("[redacted]") && !text.contains("pat-na1"),
+        "{text}"
+    );
     assert_eq!(outbound.scrub("token pat-na1-0123!"), "token [redacted]!");
 }
 

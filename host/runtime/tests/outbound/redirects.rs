@@ -48,7 +48,10 @@ async fn a_redirect_to_what_is_not_public_is_not_followed() {
         let setup = Setup::at(&server.url).egress(&origin, &[], "");
         let target = format!("/?302={origin}/latest/meta-data");
         let result = setup.bind().send(&setup.call(), get(&target)).await;
-        assert!(matches!(result, Err(HttpError::Denied(_))), "{host}: {result:?}");
+        assert!(
+            matches!(result, Err(HttpError::Denied(_))),
+            "{host}: {result:?}"
+        );
         trap.assert_untouched();
     }
     assert_eq!(server.seen().len(), 4);
@@ -71,8 +74,13 @@ async fn a_redirect_to_what_is_not_declared_is_not_followed() {
         "/v1/..%2fadmin",
         "file:///etc/passwd",
     ] {
-        let result = outbound.send(&setup.call(), get(&format!("/v1/?307={location}"))).await;
-        assert!(matches!(result, Err(HttpError::Denied(_))), "{location}: {result:?}");
+        let result = outbound
+            .send(&setup.call(), get(&format!("/v1/?307={location}")))
+            .await;
+        assert!(
+            matches!(result, Err(HttpError::Denied(_))),
+            "{location}: {result:?}"
+        );
     }
     assert_eq!(server.seen().len(), 8);
 }
@@ -93,7 +101,10 @@ async fn a_credential_stays_with_its_origin() {
 
     ask("/?301=/here").await;
     assert_eq!(last(&server).target, "/here");
-    assert_eq!(last(&server).header("authorization"), Some("Bearer secret-token"));
+    assert_eq!(
+        last(&server).header("authorization"),
+        Some("Bearer secret-token")
+    );
     assert_eq!(last(&server).header("x-account"), Some("7"));
 
     ask(&format!("/?301={OTHER}/there")).await;
@@ -117,16 +128,33 @@ async fn a_query_credential_is_neither_carried_over_nor_doubled() {
         .credential("key", AuthKind::Query("key".to_owned()), "secret-token");
     let outbound = setup.bind();
     // The remote writes the location, the connector's own parameters come first.
-    let echoing = Server::start(Router::new().route(
-        "/a",
-        any(async || (StatusCode::FOUND, [(LOCATION, "/b?key=secret-token&x=1")])),
-    ).fallback(any(async || "arrived"))).await;
-    let own = Setup::at(&echoing.url).credential("key", AuthKind::Query("key".to_owned()), "secret-token");
-    own.bind().send(&own.call(), with("key", get("/a"))).await.unwrap();
-    assert_eq!(targets(&echoing), ["/a?key=secret-token", "/b?x=1&key=secret-token"]);
+    let echoing = Server::start(
+        Router::new()
+            .route(
+                "/a",
+                any(async || (StatusCode::FOUND, [(LOCATION, "/b?key=secret-token&x=1")])),
+            )
+            .fallback(any(async || "arrived")),
+    )
+    .await;
+    let own = Setup::at(&echoing.url).credential(
+        "key",
+        AuthKind::Query("key".to_owned()),
+        "secret-token",
+    );
+    own.bind()
+        .send(&own.call(), with("key", get("/a")))
+        .await
+        .unwrap();
+    assert_eq!(
+        targets(&echoing),
+        ["/a?key=secret-token", "/b?x=1&key=secret-token"]
+    );
 
     let leaking = format!("/?302={OTHER}/?x=1");
-    let result = outbound.send(&setup.call(), with("key", get(&leaking))).await;
+    let result = outbound
+        .send(&setup.call(), with("key", get(&leaking)))
+        .await;
     // The redirecting server puts what follows the location into it: the key.
     assert!(matches!(result, Err(HttpError::Denied(_))), "{result:?}");
     assert!(other.seen().is_empty());
@@ -145,7 +173,11 @@ async fn a_token_that_the_connector_signed_stays_with_its_origin() {
         .egress(OTHER, &[], "")
         .endpoint(OTHER, &other.url)
         .credential("admin", AuthKind::Signing(signing), "signing-key");
-    let request = header(get(&format!("/?307={OTHER}/x")), "authorization", "Ghost abc");
+    let request = header(
+        get(&format!("/?307={OTHER}/x")),
+        "authorization",
+        "Ghost abc",
+    );
     setup.bind().send(&setup.call(), request).await.unwrap();
     assert_eq!(last(&server).header("authorization"), Some("Ghost abc"));
     assert_eq!(last(&other).header("authorization"), None);
@@ -158,12 +190,18 @@ async fn a_redirect_meets_the_override_again() {
     let outbound = setup.bind();
     // By the origin that the connector knows, and by the one that the server knows of itself.
     let own = server.url.join("/own").unwrap();
-    for (location, path) in [(format!("{API}/public"), "/public"), (own.to_string(), "/own")] {
+    for (location, path) in [
+        (format!("{API}/public"), "/public"),
+        (own.to_string(), "/own"),
+    ] {
         let request = with("access", get(&format!("/?308={location}")));
         let answer = outbound.send(&setup.call(), request).await.unwrap();
         assert_eq!(answer.body, b"arrived");
         assert_eq!(last(&server).target, path);
-        assert_eq!(last(&server).header("authorization"), Some("Bearer secret-token"));
+        assert_eq!(
+            last(&server).header("authorization"),
+            Some("Bearer secret-token")
+        );
     }
 }
 
@@ -186,7 +224,10 @@ async fn reads_keep_their_method_and_writes_get_the_redirect_itself() {
     let setup = Setup::at(&server.url);
     let outbound = setup.bind();
     for status in [301, 302, 303, 307, 308] {
-        outbound.send(&setup.call(), request("HEAD", &format!("/?{status}=/end"))).await.unwrap();
+        outbound
+            .send(&setup.call(), request("HEAD", &format!("/?{status}=/end")))
+            .await
+            .unwrap();
         assert_eq!(last(&server).method, "HEAD");
         assert_eq!(last(&server).target, "/end");
         for write in [post("/"), request("PUT", "/"), request("DELETE", "/")] {

@@ -100,7 +100,8 @@ impl Setup {
 
     /// Declares and configures a credential.
     pub fn credential(self, name: &str, kind: AuthKind, secret: &str) -> Self {
-        self.declares(name, name, kind).configures(name, credential(secret))
+        self.declares(name, name, kind)
+            .configures(name, credential(secret))
     }
 
     pub fn setting(mut self, name: &str, value: impl Into<Value>) -> Self {
@@ -195,19 +196,26 @@ pub fn ok() -> Router {
 
 /// Answers with everything that it was asked, as JSON.
 pub fn echo() -> Router {
-    Router::new().fallback(any(async |method: Method, uri: Uri, headers: HeaderMap, body: Bytes| {
-        let headers: Vec<_> = headers
-            .iter()
-            .map(|(name, value)| [name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()])
-            .collect();
-        axum::Json(json!({
-            "method": method.as_str(),
-            "target": uri.to_string(),
-            "headers": headers,
-            "body": String::from_utf8_lossy(&body),
-        }))
-        .into_response()
-    }))
+    Router::new().fallback(any(
+        async |method: Method, uri: Uri, headers: HeaderMap, body: Bytes| {
+            let headers: Vec<_> = headers
+                .iter()
+                .map(|(name, value)| {
+                    [
+                        name.as_str().to_owned(),
+                        String::from_utf8_lossy(value.as_bytes()).into_owned(),
+                    ]
+                })
+                .collect();
+            axum::Json(json!({
+                "method": method.as_str(),
+                "target": uri.to_string(),
+                "headers": headers,
+                "body": String::from_utf8_lossy(&body),
+            }))
+            .into_response()
+        },
+    ))
 }
 
 /// A port on loopback that notices whether anybody connects.
@@ -224,7 +232,10 @@ impl Trap {
 
     /// Nobody connected. A connection of the kernel's queue is accepted at once.
     pub fn assert_untouched(&self) {
-        assert!(self.0.accept().now_or_never().is_none(), "somebody connected");
+        assert!(
+            self.0.accept().now_or_never().is_none(),
+            "somebody connected"
+        );
     }
 }
 
