@@ -7,6 +7,7 @@
 
 mod context;
 mod error;
+mod outbox;
 mod planner;
 mod progress;
 mod reader;

@@ -20,6 +20,7 @@ use tracing::Instrument;
 use crate::SyncParts;
 use crate::context::Context;
 use crate::error::SyncError;
+use crate::outbox::Outbox;
 use crate::planner::{Known, Planned, Preview, plan_batch, skip_name};
 use crate::progress::{Phase, Progress, Snapshot};
 use crate::reader::{ReadPage, Reader, Stored};
@@ -264,8 +265,8 @@ struct Lane {
     pages: VecDeque<(Reader, ReadPage, Reader)>,
     storing: bool,
     done: bool,
-    /// Writes that wait to be sent. Opt-outs are at the front.
-    queue: VecDeque<Intent>,
+    /// Writes that wait to be sent.
+    outbox: Outbox,
     writers: usize,
     /// Writes that wait for a remote that asked for patience.
     resting: usize,
@@ -282,7 +283,7 @@ impl Lane {
             reader: Some(reader),
             pages: VecDeque::new(),
             storing: false,
-            queue: VecDeque::new(),
+            outbox: Outbox::default(),
             writers: 0,
             resting: 0,
             batch: FIRST_BATCH,
@@ -529,7 +530,7 @@ impl<'a> Work<'a> {
         let ahead: usize = self
             .lanes
             .iter()
-            .map(|lane| lane.queue.len() + lane.resting)
+            .map(|lane| lane.outbox.len() + lane.resting)
             .sum();
         if ahead >= DECIDED_AHEAD {
             return;
@@ -569,26 +570,12 @@ impl<'a> Work<'a> {
                 if lane.writers >= WRITERS {
                     break;
                 }
-                let Some(head) = lane.queue.front() else {
-                    break;
-                };
-                // Small calls are worth it only where nothing else is under way.
-                let full = lane.queue.len() >= lane.batch;
-                if !full && lane.writers > 0 && more_to_come && !head.restricts {
-                    break;
-                }
                 let max = self.context.collection(side).capabilities.max_write.max(1) as usize;
-                let size = lane.batch.min(max);
-                let kind = std::mem::discriminant(&head.effect);
-                let restricts = head.restricts;
-                let mut batch = Vec::with_capacity(size.min(lane.queue.len()));
-                while batch.len() < size
-                    && let Some(next) = lane.queue.front()
-                    && std::mem::discriminant(&next.effect) == kind
-                    && next.restricts == restricts
-                    && let Some(next) = lane.queue.pop_front()
-                {
-                    batch.push(next);
+                // Small calls are worth it only where nothing else is under way.
+                let only_worthwhile = lane.writers > 0 && more_to_come;
+                let batch = lane.outbox.next_call(lane.batch.min(max), only_worthwhile);
+                if batch.is_empty() {
+                    break;
                 }
                 lane.writers += 1;
                 self.report.batches.add(side, 1);
@@ -616,13 +603,7 @@ impl<'a> Work<'a> {
     fn enqueue(&mut self, intents: Vec<Intent>) {
         self.decided += intents.len() as u64;
         for intent in intents {
-            let lane = &mut self.lanes[intent.target.index()];
-            if intent.restricts {
-                // Opt-outs overtake everything else.
-                lane.queue.push_front(intent);
-            } else {
-                lane.queue.push_back(intent);
-            }
+            self.lanes[intent.target.index()].outbox.push(intent);
         }
     }
 
@@ -722,9 +703,7 @@ impl<'a> Work<'a> {
             Event::Again(side, intents) => {
                 let lane = &mut self.lanes[side.index()];
                 lane.resting -= intents.len();
-                for intent in intents.into_iter().rev() {
-                    lane.queue.push_front(intent);
-                }
+                lane.outbox.push_again(intents);
             }
             Event::Told => {}
             Event::Read(_, _, Err(error))
@@ -747,7 +726,7 @@ impl<'a> Work<'a> {
 
     fn leave_unsent(&mut self) {
         for side in Side::BOTH {
-            let unsent: Vec<Intent> = self.lanes[side.index()].queue.drain(..).collect();
+            let unsent = self.lanes[side.index()].outbox.drain();
             self.leave(side, unsent, "the run ended before it was sent");
         }
     }
