@@ -150,28 +150,36 @@ fn explain(ids: &[String], properties: &[String]) -> Result<BTreeMap<String, Fet
         ]
     });
     let answers = http::send_all(requests);
-    let mut explained = BTreeMap::new();
-    for (id, pair) in ids.iter().zip(answers.chunks(2)) {
-        let mut answer = Fetched::Absent(Absence::Deleted);
-        for response in pair {
-            let response = response.clone()?;
-            // An id that is no number is answered with 400.
-            if matches!(response.status(), 400 | 404 | 410) {
-                continue;
-            }
-            let contact: Contact = api::accept(Ok(response))?.json()?;
-            answer = Fetched::Absent(if contact.id != *id {
-                Absence::MergedInto(contact.id)
-            } else if contact.archived {
-                Absence::Archived
-            } else {
-                Absence::Other("it is listed only by itself; try again".to_owned())
-            });
-            break;
+    ids.iter()
+        .zip(answers.chunks(2))
+        .map(|(id, pair)| {
+            let told = match what_became_of(id, pair) {
+                // Wrong with this one only.
+                Err(Failure::Bug(why) | Failure::Other(why)) => Fetched::Failed(why),
+                absence => Fetched::Absent(absence?),
+            };
+            Ok((id.clone(), told))
+        })
+        .collect()
+}
+
+fn what_became_of(id: &str, answers: &[Result<http::Response, http::Error>]) -> Result<Absence> {
+    for answer in answers {
+        let answer = answer.clone()?;
+        // An id that is no number is answered with 400.
+        if matches!(answer.status(), 400 | 404 | 410) {
+            continue;
         }
-        explained.insert(id.clone(), answer);
+        let contact: Contact = api::accept(Ok(answer))?.json()?;
+        return Ok(if contact.id != id {
+            Absence::MergedInto(contact.id)
+        } else if contact.archived {
+            Absence::Archived
+        } else {
+            Absence::Other("it is listed only by itself; try again".to_owned())
+        });
     }
-    Ok(explained)
+    Ok(Absence::Deleted)
 }
 
 /// Per value the contacts whose property equals it.

@@ -514,7 +514,7 @@ fn refusals(plans: &Plans, items: &[usize], errors: &Errors) -> Vec<(usize, Atte
     refused
 }
 
-/// `batch/update`, told apart by id.
+/// `batch/update`, told apart by the trace where it comes back, and by id.
 struct Update<'a>(&'a Plans);
 
 impl Job for Update<'_> {
@@ -533,25 +533,28 @@ impl Job for Update<'_> {
 
     fn accept(&self, items: &[usize], answer: &Response) -> Result<Vec<(usize, Attempt)>> {
         let answer: ContactAnswer = answer.json()?;
-        let mut known = refusals(self.0, items, &answer.errors);
+        let mut known = Vec::new();
         for (index, plan) in get(self.0, items) {
-            let by_id = answer
-                .results
-                .iter()
-                .find(|contact| plan.id() == Some(&contact.id));
-            let by_trace = || {
-                answer
-                    .results
-                    .iter()
-                    .find(|contact| contact.object_write_trace_id.as_deref() == Some(&*plan.trace))
+            // A trace tells for sure. By the id alone an answer about a merged contact would be taken for one about the
+            // contact that it lives on in.
+            let of_trace =
+                |contact: &&Contact| contact.object_write_trace_id.as_deref() == Some(&*plan.trace);
+            let of_id = |contact: &&Contact| {
+                contact.object_write_trace_id.is_none() && plan.id() == Some(&contact.id)
             };
-            if let Some(contact) = by_id {
-                known.push((index, Ok(Outcome::Written(plan.entity(contact)))));
-            } else if let Some(contact) = by_trace() {
+            let results = || answer.results.iter();
+            let Some(contact) = results().find(of_trace).or_else(|| results().find(of_id)) else {
+                continue;
+            };
+            let outcome = if plan.id() == Some(&contact.id) {
+                Outcome::Written(plan.entity(contact))
+            } else {
                 // Merged: the contact lives on under the id of the answer.
-                known.push((index, Ok(Outcome::Moved(contact.id.clone()))));
-            }
+                Outcome::Moved(contact.id.clone())
+            };
+            known.push((index, Ok(outcome)));
         }
+        known.extend(refusals(self.0, items, &answer.errors));
         Ok(known)
     }
 }

@@ -31,13 +31,17 @@ fn one(answer: Result<Response, http::Error>) -> Result<Option<Member>> {
     answer.success_or(api::failure)?.json().map(Some)
 }
 
-/// One answer per id.
+/// One answer per id. What is wrong with one of them only is told of that one.
 pub fn fetch(settings: &Settings, ids: &[String]) -> Result<Vec<Fetched>> {
     members(settings, &Selection::All, ids)
         .into_iter()
         .zip(ids)
         .map(|(member, id)| {
-            Ok(match member? {
+            let member = match member {
+                Err(Failure::Bug(why) | Failure::Other(why)) => return Ok(Fetched::Failed(why)),
+                member => member?,
+            };
+            Ok(match member {
                 None => Fetched::Absent(Absence::Deleted),
                 Some(member) if member.is_archived() => Fetched::Absent(Absence::Archived),
                 Some(member) if member.contact_id != *id => {
