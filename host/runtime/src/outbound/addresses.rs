@@ -117,7 +117,7 @@ impl Resolve for PublicResolver {
             // The port is replaced by the URL's.
             let found: Vec<SocketAddr> =
                 tokio::net::lookup_host((host.as_str(), 0)).await?.collect();
-            Ok(public(host, found)?)
+            public(host, found)
         })
     }
 }

@@ -2,13 +2,13 @@
 //!
 //! A request passes, in this order:
 //! - [`egress`]: the URL and the method are among what the connector declares;
-//! - [`headers`]: it sets no header that is the host's;
-//! - [`credentials`]: the credential it names is put into its declared place; [`oauth`] obtains access tokens;
-//! - [`budget`]: it waits for its turn;
-//! - [`overrides`] and [`addresses`]: it goes where the operator says, or to a public address;
-//! - [`exchange`]: it is sent and its answer read, within limits;
-//! - [`retry`] and [`redirect`]: it is sent again, or on; every hop begins anew with the allow-list;
-//! - [`scrub`]: secrets are taken out of what comes back.
+//! - `headers`: it sets no header that is the host's;
+//! - `credentials`: the credential it names is put into its declared place; `oauth` obtains access tokens;
+//! - `budget`: it waits for its turn;
+//! - `overrides` and `addresses`: it goes where the operator says, or to a public address;
+//! - `exchange`: it is sent and its answer read, within limits;
+//! - `retry` and `redirect`: it is sent again, or on; every hop begins anew with the allow-list;
+//! - `scrub`: secrets are taken out of what comes back.
 
 mod addresses;
 mod bind;

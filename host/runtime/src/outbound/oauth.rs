@@ -4,7 +4,7 @@
 //! the end of a guest's call does not interrupt, and a replaced token is kept before anything that came with it is used.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use backon::{ExponentialBuilder, Retryable};
 use reqwest::Method;
@@ -13,7 +13,6 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::{Mutex, OwnedMutexGuard};
-use tokio::time::Instant;
 use tracing::Instrument;
 use url::Url;
 
@@ -62,11 +61,11 @@ struct Access {
 }
 
 impl State {
-    fn usable(&self, refused: Option<&SecretString>) -> Option<SecretString> {
+    fn usable(&self, now: Instant, refused: Option<&SecretString>) -> Option<SecretString> {
         let access = self.access.as_ref().filter(|_| !self.unsaved)?;
         let refused =
             refused.is_some_and(|refused| refused.expose_secret() == access.token.expose_secret());
-        let expired = access.usable_until.is_some_and(|end| end <= Instant::now());
+        let expired = access.usable_until.is_some_and(|end| end <= now);
         (!refused && !expired).then(|| access.token.clone())
     }
 }
@@ -82,7 +81,7 @@ impl Oauth {
     /// `NotSent`: no token could be obtained; says what to do.
     pub async fn token(&self, refused: Option<SecretString>) -> Result<SecretString, HttpError> {
         let state = Arc::clone(&self.0.state).lock_owned().await;
-        if let Some(token) = state.usable(refused.as_ref()) {
+        if let Some(token) = state.usable(Instant::now(), refused.as_ref()) {
             return Ok(token);
         }
         let inner = Arc::clone(&self.0);
@@ -119,7 +118,7 @@ impl Inner {
         }
         if state.unsaved {
             self.keep(&mut state).await?;
-            if let Some(token) = state.usable(refused.as_ref()) {
+            if let Some(token) = state.usable(Instant::now(), refused.as_ref()) {
                 return Ok(token);
             }
         }
@@ -295,7 +294,7 @@ impl Inner {
                     .expires_in
                     .as_ref()
                     .and_then(seconds)
-                    .map(usable_until),
+                    .map(|lifetime| usable_until(Instant::now(), lifetime)),
             },
             refresh: tokens
                 .refresh_token
@@ -325,8 +324,8 @@ struct ErrorAnswer {
 }
 
 /// Some servers issue tokens that live shorter than the margin.
-fn usable_until(lifetime: Duration) -> Instant {
-    Instant::now() + lifetime - MARGIN.min(lifetime / 2)
+fn usable_until(issued: Instant, lifetime: Duration) -> Instant {
+    issued + lifetime - MARGIN.min(lifetime / 2)
 }
 
 /// A number, which some servers write as a text.
@@ -343,43 +342,47 @@ fn seconds(value: &Value) -> Option<Duration> {
 mod tests {
     use super::*;
 
-    fn state(lifetime: Option<u64>) -> State {
+    /// Whether a token of this lifetime is used so long after it was issued.
+    fn is_used(lifetime: Option<u64>, after: u64) -> bool {
+        let issued = Instant::now();
+        let state =
+            state(lifetime.map(|seconds| usable_until(issued, Duration::from_secs(seconds))));
+        state
+            .usable(issued + Duration::from_secs(after), None)
+            .is_some()
+    }
+
+    fn state(usable_until: Option<Instant>) -> State {
         State {
             access: Some(Access {
                 token: "token".into(),
-                usable_until: lifetime.map(|seconds| usable_until(Duration::from_secs(seconds))),
+                usable_until,
             }),
             ..State::default()
         }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_token_is_used_until_a_minute_before_it_expires() {
-        let state = state(Some(1_800));
-        tokio::time::advance(Duration::from_secs(1_739)).await;
-        assert!(state.usable(None).is_some());
-        tokio::time::advance(Duration::from_secs(1)).await;
-        assert!(state.usable(None).is_none());
+    #[test]
+    fn a_token_is_used_until_a_minute_before_it_expires() {
+        assert!(is_used(Some(1_800), 1_739));
+        assert!(!is_used(Some(1_800), 1_740));
+        assert!(is_used(None, 1_000_000));
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_short_lived_token_is_used_for_half_of_its_life() {
-        let state = state(Some(40));
-        tokio::time::advance(Duration::from_secs(19)).await;
-        assert!(state.usable(None).is_some());
-        tokio::time::advance(Duration::from_secs(1)).await;
-        assert!(state.usable(None).is_none());
+    #[test]
+    fn a_short_lived_token_is_used_for_half_of_its_life() {
+        assert!(is_used(Some(40), 19));
+        assert!(!is_used(Some(40), 20));
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_token_without_an_end_is_used_until_it_is_refused() {
+    #[test]
+    fn a_token_that_was_refused_or_came_with_one_that_is_not_kept_is_not_used() {
+        let now = Instant::now();
         let mut state = state(None);
-        tokio::time::advance(Duration::from_secs(1_000_000)).await;
-        assert!(state.usable(None).is_some());
-        assert!(state.usable(Some(&"another".into())).is_some());
-        assert!(state.usable(Some(&"token".into())).is_none());
+        assert!(state.usable(now, Some(&"another".into())).is_some());
+        assert!(state.usable(now, Some(&"token".into())).is_none());
         state.unsaved = true;
-        assert!(state.usable(None).is_none());
+        assert!(state.usable(now, None).is_none());
     }
 
     #[test]
