@@ -468,17 +468,26 @@ pub fn differences(state: &LinkState<'_>, policy: &Policy) -> Vec<String> {
         &state.base.consents
     };
     for rule in &policy.consents {
-        let restricted = Side::BOTH.map(|side| {
+        let said = Side::BOTH.map(|side| {
             consent::find(rule, side, &state.seen[side.index()].consents)
-                .is_some_and(|consent| consent.state == ConsentState::Unsubscribed)
+                .map_or(ConsentState::Unspecified, |consent| consent.state.clone())
         });
-        let in_force = bases
+        let base = bases
             .get(&rule.name)
-            .is_some_and(|base| base.restricted.is_some());
+            .filter(|base| base.restricted.is_some());
+        let restricted = said
+            .each_ref()
+            .map(|state| *state == ConsentState::Unsubscribed);
+        // Some remotes keep no opt-out of somebody who never opted in: they were told, and answered this.
+        let taken = |side: Side| {
+            said[side.index()] == ConsentState::Unspecified
+                && base.is_some_and(|base| *base.image(side) == ConsentState::Unspecified)
+        };
         let missing = Side::BOTH.into_iter().any(|side| {
             !restricted[side.index()]
+                && !taken(side)
                 && rule.can_restrict[side.index()]
-                && (in_force || restricted[side.other().index()])
+                && (base.is_some() || restricted[side.other().index()])
         });
         if missing {
             names.push(rule.name.clone());

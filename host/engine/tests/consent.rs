@@ -3,6 +3,7 @@
 
 mod support;
 
+use samspel_engine::plan::differences;
 use samspel_model::{ConsentState, Side};
 use serde_json::json;
 use support::{SPEC, World, consent, policy};
@@ -127,4 +128,28 @@ fn a_side_that_does_not_take_an_opt_out_is_not_asked_again() {
     world.say(Side::B, consent(ConsentState::Pending, None));
     world.base.consents.get_mut("email/marketing").unwrap().b = ConsentState::Pending;
     assert!(world.plan(&policy).is_at_rest());
+}
+
+#[test]
+fn an_opt_out_that_a_side_did_not_take_is_a_difference_unless_it_knows_none_without_an_opt_in() {
+    let policy = policy(SPEC);
+    let mut world = pair();
+    world.settle(&policy);
+    world.say(Side::A, consent(ConsentState::Unsubscribed, Some(EARLY)));
+    let waiting = differences(&world.link(), &policy);
+    assert_eq!(waiting, ["email/marketing"], "B was not told yet");
+    world.step(&policy);
+    for (answer, differs) in [
+        (ConsentState::Unspecified, false),
+        (ConsentState::Pending, true),
+        (ConsentState::Subscribed, true),
+    ] {
+        world.say(Side::B, consent(answer.clone(), None));
+        world.base.consents.get_mut("email/marketing").unwrap().b = answer;
+        assert_eq!(!differences(&world.link(), &policy).is_empty(), differs);
+    }
+    // It held the opt-out, and lost it.
+    world.say(Side::B, consent(ConsentState::Unspecified, None));
+    world.base.consents.get_mut("email/marketing").unwrap().b = ConsentState::Unsubscribed;
+    assert_eq!(differences(&world.link(), &policy), ["email/marketing"]);
 }

@@ -165,15 +165,15 @@ impl World {
         }
     }
 
+    pub fn link(&self) -> LinkState<'_> {
+        LinkState {
+            base: &self.base,
+            seen: [&self.seen[0], &self.seen[1]],
+        }
+    }
+
     pub fn plan(&self, policy: &Policy) -> LinkPlan {
-        plan(
-            &LinkState {
-                base: &self.base,
-                seen: [&self.seen[0], &self.seen[1]],
-            },
-            policy,
-            now(),
-        )
+        plan(&self.link(), policy, now())
     }
 
     /// Plans, writes what is planned and settles it. Returns the plan.
