@@ -1,6 +1,7 @@
 //! The project's own tasks, run as `cargo xtask`. This program stays small on purpose: it is compiled before anything
 //! else, and everything heavy (the host, the simulators, the live harness) is a program that it builds and starts.
 
+mod bench;
 mod bins;
 mod build;
 mod cargo;
@@ -51,6 +52,11 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
+    /// Build everything and measure `samspel` against a bare client, or its memory
+    ///
+    /// All arguments but `--release` go to `samspel-bench`; `cargo xtask bench --help` shows them.
+    #[command(disable_help_flag = true)]
+    Bench(bench::Args),
     /// Build everything, start a real Odoo and a real Ghost, and keep them in step
     ///
     /// The servers are installed into target/live once and listen on the loopback interface only, each start with a
@@ -80,6 +86,7 @@ fn run(task: Task) -> Result<ExitCode, XtaskError> {
         Task::Build(args) => build::run(&workspace, &args).map(|()| ExitCode::SUCCESS),
         Task::Test(args) => test::run(&workspace, &args),
         Task::Demo { args } => demo::run(&workspace, &args),
+        Task::Bench(args) => bench::run(&workspace, &args),
         Task::Live { args } => live::run(&workspace, &args),
     }
 }
@@ -98,6 +105,14 @@ mod tests {
     fn demo_passes_hyphenated_arguments_on() {
         let cli = Cli::try_parse_from(["xtask", "demo", "--contacts", "2000", "--json"]);
         assert!(matches!(cli.map(|cli| cli.task), Ok(Task::Demo { args }) if args.len() == 3));
+    }
+
+    #[test]
+    fn bench_takes_the_profile_and_passes_the_rest_on() {
+        let cli = Cli::try_parse_from(["xtask", "bench", "--release", "floor", "--json"]).map(|cli| cli.task);
+        assert!(matches!(cli, Ok(Task::Bench(_))));
+        let cli = Cli::try_parse_from(["xtask", "bench", "--help"]).map(|cli| cli.task);
+        assert!(matches!(cli, Ok(Task::Bench(_))));
     }
 
     #[test]

@@ -1,0 +1,116 @@
+//! `samspel-bench`, run as `cargo xtask bench`.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use samspel_bench::error::BenchError;
+use samspel_bench::measure::{self, Wanted};
+use samspel_bench::programs::Programs;
+use samspel_bench::report::FloorReport;
+use serde::Serialize;
+
+/// Measures Samspel.
+///
+/// `cargo xtask bench --release ...` measures programs that are built in cargo's release profile instead of dev.
+///
+/// Exit codes: 0 measured; 1 a leg failed, or the two legs left different contents at the vendors; 2 wrong usage.
+#[derive(Debug, Parser)]
+#[command(
+    name = "cargo xtask bench",
+    bin_name = "cargo xtask bench",
+    max_term_width = 100
+)]
+struct Cli {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// A first sync by a bare client that makes only the API calls it needs, then by Samspel
+    ///
+    /// Both are run without latency and with 50 ms per request. `ratio` and `ratio_50ms` are Samspel's time by the bare
+    /// client's.
+    Floor(Measured),
+    /// A first sync by Samspel alone, for its peak of memory
+    Memory(Measured),
+}
+
+#[derive(Debug, Clone, Copy, Args)]
+struct Measured {
+    /// Contacts in HubSpot; about one in five is in Mailchimp too, and 2 % more are only there
+    #[arg(long, default_value_t = 10_000)]
+    contacts: u64,
+    /// Seed of the test people
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Run each leg so often and tell the fastest; for a machine with other work to do
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+    rounds: u32,
+    /// Print one JSON object, last, on standard output
+    #[arg(long)]
+    json: bool,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(&cli.what).await {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(what: &What) -> Result<ExitCode, BenchError> {
+    let programs = Programs::find()?;
+    let (What::Floor(args) | What::Memory(args)) = what;
+    let wanted = Wanted {
+        contacts: args.contacts,
+        seed: args.seed,
+        rounds: args.rounds,
+    };
+    match what {
+        What::Floor(_) => {
+            let report = measure::floor(&programs, wanted).await?;
+            tell(args.json, &report, |out| report.write(out))?;
+            Ok(verdict(&report))
+        }
+        What::Memory(_) => {
+            let report = measure::memory(&programs, wanted).await?;
+            tell(args.json, &report, |out| report.write(out))?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn verdict(report: &FloorReport) -> ExitCode {
+    if report.same_state {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+/// The table, and with `--json` the object as the only thing on standard output.
+fn tell(
+    json: bool,
+    report: &impl Serialize,
+    table: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<(), BenchError> {
+    let told = if json {
+        table(&mut io::stderr()).and_then(|()| {
+            let text = serde_json::to_string(report)?;
+            writeln!(io::stdout(), "{text}")
+        })
+    } else {
+        table(&mut io::stdout())
+    };
+    told.map_err(|source| BenchError::System {
+        action: "print the report".to_owned(),
+        source,
+    })
+}
