@@ -1,7 +1,7 @@
 //! HTTP and secrets of one bound account: every rule of the sandbox that concerns the network. Knows nothing of wasmtime.
 //!
 //! A request passes, in this order:
-//! - [`egress`]: the URL and the method are among what the connector declares;
+//! - `egress`: the URL and the method are among what the connector declares;
 //! - `headers`: it sets no header that is the host's;
 //! - `credentials`: the credential it names is put into its declared place; `oauth` obtains access tokens;
 //! - `budget`: it waits for its turn;
