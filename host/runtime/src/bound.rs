@@ -14,9 +14,9 @@ use tracing::Instrument;
 use wasmtime::Store;
 
 use crate::account::AccountConfig;
+use crate::bindings::ConnectorPre;
 use crate::bindings::exports::samspel::connector::remote::Guest;
 use crate::bindings::samspel::connector::types;
-use crate::bindings::ConnectorPre;
 use crate::component::LoadedConnector;
 use crate::convert::{self, Checker};
 use crate::engine::Runtime;
@@ -155,6 +155,11 @@ impl BoundConnector {
         }
     }
 
+    /// What was returned cannot be used. The reason may quote it.
+    fn refused(&self, why: String) -> Failure {
+        self.scrubbed(Failure::Bug(why))
+    }
+
     fn checker(&self) -> Checker<'_> {
         Checker::new(&self.grants.limits)
     }
@@ -183,7 +188,7 @@ impl Connector for BoundConnector {
             .map_err(failure)?;
         self.checker()
             .collections(collections)
-            .map_err(Failure::Bug)
+            .map_err(|why| self.refused(why))
     }
 
     async fn changes(&self, request: ReadRequest) -> Result<Page, Failure> {
@@ -194,7 +199,7 @@ impl Connector for BoundConnector {
             })
             .await
             .map_err(failure)?;
-        self.checker().page(page).map_err(Failure::Bug)
+        self.checker().page(page).map_err(|why| self.refused(why))
     }
 
     async fn fetch(&self, collection: &str, ids: &[RecordId]) -> Result<Vec<Fetched>, Failure> {
@@ -208,7 +213,7 @@ impl Connector for BoundConnector {
             .map_err(failure)?;
         self.checker()
             .fetched(ids.len(), answers)
-            .map_err(Failure::Bug)
+            .map_err(|why| self.refused(why))
     }
 
     async fn find(
@@ -228,7 +233,7 @@ impl Connector for BoundConnector {
             .map_err(failure)?;
         self.checker()
             .found(values.len(), answers)
-            .map_err(Failure::Bug)
+            .map_err(|why| self.refused(why))
     }
 
     async fn write(
@@ -252,7 +257,7 @@ impl Connector for BoundConnector {
         self.checker()
             .outcomes(sent, outcomes)
             .map_err(|why| CallFailure {
-                failure: Failure::Bug(why),
+                failure: self.refused(why),
                 may_have_applied: true,
             })
     }

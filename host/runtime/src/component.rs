@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use samspel_model::descriptor::Descriptor;
 use sha2::{Digest, Sha256};
+use tokio::io::AsyncReadExt;
 use wasmtime::component::Component;
 
 use crate::bindings::ConnectorPre;
@@ -56,7 +57,15 @@ impl Runtime {
                 limit,
             });
         }
-        let bytes = tokio::fs::read(path).await.map_err(file)?;
+        // A file may grow while it is read, and a device tells no size at all.
+        let mut bytes = Vec::new();
+        tokio::fs::File::open(path)
+            .await
+            .map_err(file)?
+            .take(limit.saturating_add(1))
+            .read_to_end(&mut bytes)
+            .await
+            .map_err(file)?;
         self.load_bytes(&name, bytes).await
     }
 
@@ -69,7 +78,7 @@ impl Runtime {
         name: &str,
         bytes: Vec<u8>,
     ) -> Result<LoadedConnector, LoadError> {
-        let _turn = self
+        let turn = self
             .shared
             .compiling
             .acquire()
@@ -81,6 +90,8 @@ impl Runtime {
         let checked = tokio::task::spawn_blocking(move || check(&shared, &owned, &bytes))
             .await
             .map_err(|error| LoadError::Sandbox(error.to_string()))??;
+        // One that takes its time to describe itself keeps no other from being compiled.
+        drop(turn);
         let descriptor = describe(&self.shared, name, &checked.pre).await?;
         Ok(LoadedConnector {
             pre: checked.pre,
@@ -111,11 +122,12 @@ fn check(shared: &Shared, name: &str, bytes: &[u8]) -> Result<Checked, LoadError
         });
     }
     // `from_binary` takes no precompiled code: foreign machine code is never run.
-    let component =
-        Component::from_binary(&shared.engine, bytes).map_err(|error| LoadError::NotAComponent {
+    let component = Component::from_binary(&shared.engine, bytes).map_err(|error| {
+        LoadError::NotAComponent {
             name: name.to_owned(),
             why: error.root_cause().to_string(),
-        })?;
+        }
+    })?;
     let kind = component.component_type();
     let imports: Vec<String> = kind
         .imports(&shared.engine)

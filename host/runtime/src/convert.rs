@@ -57,13 +57,21 @@ impl<'a> Checker<'a> {
         Ok(RecordId::new(id))
     }
 
+    /// An identifier that is no record's.
+    fn name(&self, what: &str, name: String) -> Result<String, Wrong> {
+        Ok(self.id(what, name)?.to_string())
+    }
+
     fn object(&self, what: &str, json: &str) -> Result<Fields, Wrong> {
         // The parser refuses to nest deeper than 128 by itself; ours is the stricter limit.
         let value: Value =
             serde_json::from_str(json).map_err(|error| format!("{what} are not JSON: {error}"))?;
         match value {
             Value::Object(object) => {
-                if object.values().any(|v| deeper_than(v, self.limits.json_depth)) {
+                if object
+                    .values()
+                    .any(|v| deeper_than(v, self.limits.json_depth))
+                {
                     return Err(format!(
                         "{what} nest deeper than {} (json-depth)",
                         self.limits.json_depth
@@ -101,7 +109,7 @@ impl<'a> Checker<'a> {
         let mut known = BTreeSet::new();
         let mut consents = Vec::with_capacity(entity.consents.len());
         for said in entity.consents {
-            let said = consent(said).map_err(about)?;
+            let said = self.consent(said).map_err(about)?;
             if !known.insert((said.channel.clone(), said.purpose.clone())) {
                 return Err(about(format!(
                     "the consent `{}/{}` is there twice",
@@ -131,6 +139,22 @@ impl<'a> Checker<'a> {
                 .map_err(about)?,
             modified: Self::time("its time", entity.modified).map_err(about)?,
             id,
+        })
+    }
+
+    fn consent(&self, consent: types::Consent) -> Result<Consent, Wrong> {
+        Ok(Consent {
+            state: match consent.state {
+                types::ConsentState::Subscribed => ConsentState::Subscribed,
+                types::ConsentState::Unsubscribed => ConsentState::Unsubscribed,
+                types::ConsentState::Pending => ConsentState::Pending,
+                types::ConsentState::Unspecified => ConsentState::Unspecified,
+                types::ConsentState::Other(name) => ConsentState::Other(shorten(&name)),
+            },
+            at: Self::time("the time of a consent", consent.at)?,
+            evidence: consent.evidence.map(|text| shorten(&text)),
+            channel: self.name("consent channel", consent.channel)?,
+            purpose: self.name("consent purpose", consent.purpose)?,
         })
     }
 
@@ -180,11 +204,7 @@ impl<'a> Checker<'a> {
         })
     }
 
-    pub fn fetched(
-        &self,
-        asked: usize,
-        answers: Vec<wit::Fetched>,
-    ) -> Result<Vec<Fetched>, Wrong> {
+    pub fn fetched(&self, asked: usize, answers: Vec<wit::Fetched>) -> Result<Vec<Fetched>, Wrong> {
         same_count("fetch", asked, answers.len())?;
         answers
             .into_iter()
@@ -254,10 +274,7 @@ impl<'a> Checker<'a> {
             .collect()
     }
 
-    pub fn collections(
-        &self,
-        collections: Vec<wit::Collection>,
-    ) -> Result<Vec<Collection>, Wrong> {
+    pub fn collections(&self, collections: Vec<wit::Collection>) -> Result<Vec<Collection>, Wrong> {
         self.count("collections", collections.len())?;
         collections
             .into_iter()
@@ -266,14 +283,16 @@ impl<'a> Checker<'a> {
     }
 
     fn collection(&self, collection: wit::Collection) -> Result<Collection, Wrong> {
-        let name = self.id("collection name", collection.name)?.to_string();
+        let name = self.name("collection name", collection.name)?;
         self.count("fields", collection.fields.len())?;
         let mut names = BTreeSet::new();
         let mut fields = Vec::with_capacity(collection.fields.len());
         for field in collection.fields {
-            let field_name = self.id("field name", field.name)?.to_string();
+            let field_name = self.name("field name", field.name)?;
             if !names.insert(field_name.clone()) {
-                return Err(format!("collection `{name}` has the field `{field_name}` twice"));
+                return Err(format!(
+                    "collection `{name}` has the field `{field_name}` twice"
+                ));
             }
             let schema = self.object(
                 &format!("the schema of `{name}.{field_name}`"),
@@ -302,13 +321,15 @@ impl<'a> Checker<'a> {
             consent_slots: collection
                 .consent_slots
                 .into_iter()
-                .map(|slot| ConsentSlot {
-                    channel: slot.channel,
-                    purpose: slot.purpose,
-                    can_restrict: slot.can_restrict,
-                    can_grant: slot.can_grant,
+                .map(|slot| {
+                    Ok(ConsentSlot {
+                        channel: self.name("consent channel", slot.channel)?,
+                        purpose: self.name("consent purpose", slot.purpose)?,
+                        can_restrict: slot.can_restrict,
+                        can_grant: slot.can_grant,
+                    })
                 })
-                .collect(),
+                .collect::<Result<_, Wrong>>()?,
             deliverability: match collection.deliverability {
                 wit::DeliverabilitySupport::None => DeliverabilitySupport::None,
                 wit::DeliverabilitySupport::Read => DeliverabilitySupport::Read,
@@ -373,22 +394,6 @@ fn role(role: wit::Role) -> Role {
         wit::Role::DisplayName => Role::DisplayName,
         wit::Role::Other(name) => Role::Other(name),
     }
-}
-
-fn consent(consent: types::Consent) -> Result<Consent, Wrong> {
-    Ok(Consent {
-        state: match consent.state {
-            types::ConsentState::Subscribed => ConsentState::Subscribed,
-            types::ConsentState::Unsubscribed => ConsentState::Unsubscribed,
-            types::ConsentState::Pending => ConsentState::Pending,
-            types::ConsentState::Unspecified => ConsentState::Unspecified,
-            types::ConsentState::Other(name) => ConsentState::Other(shorten(&name)),
-        },
-        at: Checker::time("the time of a consent", consent.at)?,
-        evidence: consent.evidence.map(|text| shorten(&text)),
-        channel: consent.channel,
-        purpose: consent.purpose,
-    })
 }
 
 fn deliverability(known: types::Deliverability) -> Result<Deliverability, Wrong> {

@@ -15,6 +15,16 @@ use crate::engine::TICK;
 use crate::limits::Limits;
 use crate::outbound::{Call, Outbound};
 
+/// Core instances of one component, and tables: languages with an interpreter have some dozens.
+const INSTANCES: usize = 1_000;
+
+/// Memories of one component. Each reserves gigabytes of addresses and several of the mappings that a process may have,
+/// whatever it uses of them.
+const MEMORIES: usize = 32;
+
+/// Resources of WASI (streams, timers) that one call may hold; the host remembers each.
+const RESOURCES: usize = 10_000;
+
 /// What guests of one account used since it was bound.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct GuestStats {
@@ -68,27 +78,44 @@ pub struct State {
     /// Bytes that came from the guest.
     pub transferred: usize,
     pub log_lines: usize,
+    /// Bytes of all memories.
     memory: usize,
+    /// Elements of all tables.
+    elements: usize,
     ticks: u64,
-    /// The limit that was met, for people.
+    /// The limit that ended the call, for people.
     violation: Option<String>,
+    /// The limit by which growth was last refused. A guest may survive that, so it explains an end only where nothing
+    /// else does.
+    refused: Option<String>,
     wasi: WasiCtx,
     table: ResourceTable,
 }
 
 impl State {
     fn new(grants: Grants, call: Arc<Call>) -> Self {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(RESOURCES);
+        let random = transfer(&grants.limits).0 as u64;
         Self {
             grants,
             call,
             transferred: 0,
             log_lines: 0,
             memory: 0,
+            elements: 0,
             ticks: 0,
             violation: None,
-            // Nothing preopened, no environment, no arguments, no sockets; streams go nowhere.
-            wasi: WasiCtx::builder().build(),
-            table: ResourceTable::new(),
+            refused: None,
+            // Nothing preopened, no environment, no arguments; streams go nowhere. No sockets: even one that may not be
+            // connected is an open file of the host's.
+            wasi: WasiCtx::builder()
+                .allow_tcp(false)
+                .allow_udp(false)
+                .allow_ip_name_lookup(false)
+                .max_random_size(random)
+                .build(),
+            table,
         }
     }
 
@@ -122,10 +149,10 @@ impl ResourceLimiter for State {
         desired: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        let total = self.memory - current.min(self.memory) + desired;
+        let total = self.memory.saturating_sub(current).saturating_add(desired);
         let limit = self.grants.limits.memory_bytes;
         if total > limit {
-            self.violation = Some(format!(
+            self.refused = Some(format!(
                 "it needs more than {limit} bytes of memory (memory-bytes)"
             ));
             return Ok(false);
@@ -136,18 +163,35 @@ impl ResourceLimiter for State {
 
     fn table_growing(
         &mut self,
-        _current: usize,
+        current: usize,
         desired: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
+        let total = self
+            .elements
+            .saturating_sub(current)
+            .saturating_add(desired);
         let limit = self.grants.limits.table_elements;
-        if desired > limit {
-            self.violation = Some(format!(
-                "it needs a table of more than {limit} elements (table-elements)"
+        if total > limit {
+            self.refused = Some(format!(
+                "it needs tables of more than {limit} elements (table-elements)"
             ));
             return Ok(false);
         }
+        self.elements = total;
         Ok(true)
+    }
+
+    fn instances(&self) -> usize {
+        INSTANCES
+    }
+
+    fn tables(&self) -> usize {
+        INSTANCES
+    }
+
+    fn memories(&self) -> usize {
+        MEMORIES
     }
 }
 
@@ -175,10 +219,7 @@ pub async fn run<T, F>(
 ) -> Result<T, Ended>
 where
     T: Send + 'static,
-    F: for<'a> FnOnce(
-            &'a Connector,
-            &'a mut Store<State>,
-        ) -> BoxFuture<'a, wasmtime::Result<T>>
+    F: for<'a> FnOnce(&'a Connector, &'a mut Store<State>) -> BoxFuture<'a, wasmtime::Result<T>>
         + Send
         + 'static,
 {
@@ -201,10 +242,7 @@ where
     let failure = match ended {
         Ok(Ok(Ok(value))) => return Ok(value),
         Ok(Ok(Err(why))) => why,
-        Ok(Err(_)) => format!(
-            "it took longer than {} ms (wall-ms)",
-            wall.as_millis()
-        ),
+        Ok(Err(_)) => format!("it took longer than {} ms (wall-ms)", wall.as_millis()),
         Err(error) => format!("the host's task ended: {error}"),
     };
     counters.stopped.fetch_add(1, Ordering::Relaxed);
@@ -220,14 +258,16 @@ where
 
 async fn execute<T, F>(pre: &ConnectorPre<State>, state: State, call: F) -> Result<T, String>
 where
-    F: for<'a> FnOnce(
-        &'a Connector,
-        &'a mut Store<State>,
-    ) -> BoxFuture<'a, wasmtime::Result<T>>,
+    F: for<'a> FnOnce(&'a Connector, &'a mut Store<State>) -> BoxFuture<'a, wasmtime::Result<T>>,
 {
     let allowed = state.grants.cpu_ms.div_ceil(TICK.as_millis() as u64).max(1);
     let cpu_ms = state.grants.cpu_ms;
-    let transfer = state.grants.limits.transfer_bytes;
+    let setting = if state.grants.outbound.is_some() {
+        "cpu-ms"
+    } else {
+        "describe-cpu-ms"
+    };
+    let transfer = transfer(&state.grants.limits).0;
     let mut store = Store::new(pre.engine(), state);
     store.limiter(|state| state);
     store.set_hostcall_fuel(transfer);
@@ -237,9 +277,9 @@ where
         let state = context.data_mut();
         state.ticks += 1;
         if state.ticks > allowed {
-            return Err(state.violated(format!(
-                "it computed for more than {cpu_ms} ms (cpu-ms)"
-            )));
+            return Err(
+                state.violated(format!("it computed for more than {cpu_ms} ms ({setting})"))
+            );
         }
         Ok(UpdateDeadline::Yield(1))
     });
@@ -256,23 +296,34 @@ fn explain(error: &wasmtime::Error, state: &State) -> String {
     if let Some(violation) = &state.violation {
         return violation.clone();
     }
-    match error.downcast_ref::<Trap>() {
-        Some(Trap::StackOverflow) => "it recursed too deeply (stack-bytes)".to_owned(),
+    let trap = error.downcast_ref::<Trap>();
+    if trap == Some(&Trap::StackOverflow) {
+        return "it recursed too deeply (stack-bytes)".to_owned();
+    }
+    let text = format!("{:#}", error.root_cause());
+    // wasmtime has no public type for it.
+    if trap.is_none() && text.contains("fuel allocated for hostcalls") {
+        let (limit, setting) = transfer(&state.grants.limits);
+        return format!("it handed more than {limit} bytes to the host at once ({setting})");
+    }
+    if let Some(refused) = &state.refused {
+        return refused.clone();
+    }
+    match trap {
         Some(Trap::UnreachableCodeReached) => {
             "it panicked (trap: unreachable); its log may tell why".to_owned()
         }
         Some(trap) => format!("trap: {trap}"),
-        None => {
-            let text = format!("{:#}", error.root_cause());
-            if text.contains("fuel") {
-                format!(
-                    "it handed more than {} bytes to the host at once (transfer-bytes)",
-                    state.grants.limits.transfer_bytes
-                )
-            } else {
-                text
-            }
-        }
+        None => text,
+    }
+}
+
+/// What one transfer may have, and the limit that says so: more than all transfers together cannot come at once.
+fn transfer(limits: &Limits) -> (usize, &'static str) {
+    if limits.transfer_total_bytes < limits.transfer_bytes {
+        (limits.transfer_total_bytes, "transfer-total-bytes")
+    } else {
+        (limits.transfer_bytes, "transfer-bytes")
     }
 }
 

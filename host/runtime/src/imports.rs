@@ -1,5 +1,7 @@
 //! What a guest can reach: the contract's imports, and nothing else.
 
+use std::borrow::Cow;
+
 use futures::future::BoxFuture;
 
 use crate::bindings::samspel::connector::{account, clock, http, log, secrets, types};
@@ -37,15 +39,21 @@ impl log::Host for State {
             }
             return Ok(());
         }
-        let mut end = message.len().min(limits.log_line_bytes);
-        while !message.is_char_boundary(end) {
-            end -= 1;
-        }
-        let cut = if end < message.len() { " [cut]" } else { "" };
-        let text = match &self.grants.outbound {
-            Some(outbound) => outbound.scrub(&message[..end]),
-            None => message[..end].to_owned(),
+        let limit = limits.log_line_bytes;
+        // Secrets are taken out before the line is cut, so that the cut leaves no half of one; what is far behind the
+        // cut need not be searched.
+        let near = &message[..message.floor_char_boundary(limit.saturating_mul(2))];
+        let clean = match &self.grants.outbound {
+            Some(outbound) => outbound.scrub(near),
+            None => near.to_owned(),
         };
+        let kept = &clean[..clean.floor_char_boundary(limit)];
+        let cut = if kept.len() < clean.len() || near.len() < message.len() {
+            " [cut]"
+        } else {
+            ""
+        };
+        let text = one_line(kept);
         let account = &self.grants.account;
         match level {
             log::Level::Debug => {
@@ -137,6 +145,23 @@ impl secrets::Host for State {
             None => Err(secrets::SecretError::Missing(credential)),
         })
     }
+}
+
+/// A text that stays on its line: a guest could forge lines of the host's, or speak to the operator's terminal.
+fn one_line(text: &str) -> Cow<'_, str> {
+    let leaves = |c: char| c.is_control() && c != '\t';
+    if !text.contains(leaves) {
+        return Cow::Borrowed(text);
+    }
+    let mut line = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if leaves(c) {
+            line.extend(c.escape_default());
+        } else {
+            line.push(c);
+        }
+    }
+    Cow::Owned(line)
 }
 
 fn nothing_granted() -> http::HttpError {

@@ -18,9 +18,10 @@ pub struct Limits {
     pub describe_cpu_ms: u64,
     /// Time of one call, waiting included.
     pub wall_ms: u64,
-    /// What one host call may carry from the guest.
+    /// What one host call, or the result, may carry from the guest.
     pub transfer_bytes: usize,
-    /// What all host calls of one call, and its result, may carry from the guest.
+    /// What all host calls of one call may carry from the guest. The result comes on top: one more transfer, which may
+    /// not have more either.
     pub transfer_total_bytes: usize,
     /// Records, tombstones, outcomes and the like in one result.
     pub items: usize,
