@@ -65,5 +65,9 @@ async fn calls_leave_nothing_behind() {
     // Each round uses more than 80 MiB; one instance that stayed would show.
     let grown = resident().saturating_sub(memory);
     assert!(grown < 30, "{grown} MiB stayed");
-    assert!(open_files() <= files, "{} files stayed open", open_files() - files);
+    assert!(
+        open_files() <= files,
+        "{} files stayed open",
+        open_files() - files
+    );
 }

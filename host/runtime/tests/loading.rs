@@ -62,17 +62,38 @@ async fn what_is_no_component_is_refused() {
         ("an empty file", Vec::new()),
         ("a text", b"#!/bin/sh\necho hello\n".to_vec()),
         ("WebAssembly's text format", b"(component)".to_vec()),
-        ("an ELF file", b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0".to_vec()),
-        ("a core module", from_text("(module (memory 1) (func (export \"describe\")))")),
-        ("an eighth of a component", whole[..whole.len() / 8].to_vec()),
-        ("all but a byte of a component", whole[..whole.len() - 1].to_vec()),
-        ("the first bytes of a component", whole[..8].to_vec()[..7].to_vec()),
+        (
+            "an ELF file",
+            b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0".to_vec(),
+        ),
+        (
+            "a core module",
+            from_text("(module (memory 1) (func (export \"describe\")))"),
+        ),
+        (
+            "an eighth of a component",
+            whole[..whole.len() / 8].to_vec(),
+        ),
+        (
+            "all but a byte of a component",
+            whole[..whole.len() - 1].to_vec(),
+        ),
+        (
+            "the first bytes of a component",
+            whole[..8].to_vec()[..7].to_vec(),
+        ),
         ("a component with a scratch", scratched),
         ("zeros", vec![0; 1 << 20]),
     ] {
         let error = refused(&sandbox, bytes).await;
-        assert!(matches!(error, LoadError::NotAComponent { .. }), "{what}: {error}");
-        assert!(error.to_string().contains("cargo xtask build"), "{what}: {error}");
+        assert!(
+            matches!(error, LoadError::NotAComponent { .. }),
+            "{what}: {error}"
+        );
+        assert!(
+            error.to_string().contains("cargo xtask build"),
+            "{what}: {error}"
+        );
     }
 }
 
@@ -101,10 +122,16 @@ async fn precompiled_code_is_refused() {
 async fn a_file_that_cannot_be_read_is_named() {
     let sandbox = Sandbox::new().await;
     let directory = tempfile::tempdir().unwrap();
-    for path in [directory.path().join("missing.wasm"), directory.path().to_owned()] {
+    for path in [
+        directory.path().join("missing.wasm"),
+        directory.path().to_owned(),
+    ] {
         let error = sandbox.runtime.load(&path).await.err().unwrap();
         assert!(matches!(error, LoadError::File { .. }), "{error}");
-        assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
+        assert!(
+            error.to_string().contains(path.to_str().unwrap()),
+            "{error}"
+        );
     }
 }
 
@@ -140,7 +167,10 @@ async fn a_huge_file_is_refused_by_its_size() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("huge.wasm");
     // Sparse: it takes no room.
-    std::fs::File::create(&path).unwrap().set_len(1 << 40).unwrap();
+    std::fs::File::create(&path)
+        .unwrap()
+        .set_len(1 << 40)
+        .unwrap();
     let error = sandbox.runtime.load(&path).await.err().unwrap();
     assert!(matches!(error, LoadError::TooLarge { .. }), "{error}");
     sandbox.neighbour_works().await;
@@ -172,7 +202,10 @@ async fn another_contract_is_refused_with_both_versions() {
             ),
         ] {
             let error = refused(&sandbox, from_text(&item)).await;
-            let LoadError::Contract { found, supported, .. } = error else {
+            let LoadError::Contract {
+                found, supported, ..
+            } = error
+            else {
                 panic!("{item}: {error}");
             };
             assert_eq!(found, format!("samspel:connector@{version}"));
@@ -205,12 +238,25 @@ async fn foreign_imports_are_refused_by_name() {
 #[tokio::test]
 async fn imports_that_do_not_fit_are_refused() {
     let sandbox = Sandbox::new().await;
-    let remote = "(instance $remote) (export \"samspel:connector/remote@0.1.0\" (instance $remote))";
+    let remote =
+        "(instance $remote) (export \"samspel:connector/remote@0.1.0\" (instance $remote))";
     for (import, kind) in [
-        ("samspel:connector/log@0.1.0", "(instance (export \"read\" (func)))"),
-        ("samspel:connector/files@0.1.0", "(instance (export \"read\" (func)))"),
-        ("wasi:http/outgoing-handler@0.2.0", "(instance (export \"handle\" (func)))"),
-        ("wasi:cli/environment@0.2.0", "(instance (export \"set-environment\" (func)))"),
+        (
+            "samspel:connector/log@0.1.0",
+            "(instance (export \"read\" (func)))",
+        ),
+        (
+            "samspel:connector/files@0.1.0",
+            "(instance (export \"read\" (func)))",
+        ),
+        (
+            "wasi:http/outgoing-handler@0.2.0",
+            "(instance (export \"handle\" (func)))",
+        ),
+        (
+            "wasi:cli/environment@0.2.0",
+            "(instance (export \"set-environment\" (func)))",
+        ),
         ("samspel:connector/log@0.1.0", "(func)"),
     ] {
         let text = format!("(component (import \"{import}\" {kind}) {remote})");
@@ -305,7 +351,10 @@ async fn descriptions_that_say_nonsense_are_refused() {
         ("no-egress", "egress"),
     ] {
         let error = refused(&sandbox, hostile_describe(deed)).await;
-        assert!(matches!(error, LoadError::Description { .. }), "{deed}: {error}");
+        assert!(
+            matches!(error, LoadError::Description { .. }),
+            "{deed}: {error}"
+        );
         assert!(error.to_string().contains(why), "{deed}: {error}");
     }
 }
@@ -361,7 +410,12 @@ async fn a_damaged_cache_costs_time_and_nothing_else() {
         .unwrap()
     };
     let component = ByHand::default().build();
-    assert!(runtime().load_bytes("given", component.clone()).await.is_ok());
+    assert!(
+        runtime()
+            .load_bytes("given", component.clone())
+            .await
+            .is_ok()
+    );
     let mut damaged = 0;
     let mut directories = vec![directory.path().to_owned()];
     while let Some(directory) = directories.pop() {

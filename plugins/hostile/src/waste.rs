@@ -44,7 +44,10 @@ fn after(milliseconds: u64) -> i64 {
 
 /// Uses so many MiB, or ends in a trap where they are refused.
 pub fn allocate(mebibytes: u64) -> usize {
-    let kept: Vec<Vec<u8>> = (0..mebibytes).map(|_| black_box(vec![1; MIB])).collect();
+    let mut kept: Vec<Vec<u8>> = Vec::new();
+    for _ in 0..mebibytes {
+        kept.push(black_box(vec![1; MIB]));
+    }
     kept.len()
 }
 

@@ -312,7 +312,11 @@ async fn a_call_that_nobody_waits_for_ends() {
         limits: endless,
         ..account("dropped", json!({ "mode": "compute" }))
     });
-    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let tasks = || {
+        tokio::runtime::Handle::current()
+            .metrics()
+            .num_alive_tasks()
+    };
     let before = tasks();
     let call = bound.changes(everything());
     assert!(
@@ -329,5 +333,10 @@ async fn a_call_that_nobody_waits_for_ends() {
     tokio::time::timeout(Duration::from_secs(10), ended)
         .await
         .expect("the guest still runs");
-    assert_eq!(sandbox.deed(json!({ "mode": "idle" }), Limits::default()).await, Ok(Value::Null));
+    assert_eq!(
+        sandbox
+            .deed(json!({ "mode": "idle" }), Limits::default())
+            .await,
+        Ok(Value::Null)
+    );
 }

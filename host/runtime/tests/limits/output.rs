@@ -110,7 +110,7 @@ async fn all_transfers_end_at_transfer_total_bytes() {
     let result = sandbox.deed(deed.clone(), small.clone()).await;
     assert_stopped(&result, "transfer-total-bytes");
     assert_eq!(sandbox.deed(deed, limits()).await, Ok(json!(200)));
-    // The result is one of them.
+    // The result comes on top, and has no more than they may.
     let deed = json!({ "mode": "large-record", "amount": 2 * MIB });
     let account = AccountConfig {
         limits: small,

@@ -1,7 +1,7 @@
 //! What a guest returns, and what the host does not take.
 
-use samspel_model::{Connector, Failure, RecordId, WriteOp};
 use samspel_model::write::{Removal, Remove};
+use samspel_model::{Connector, Failure, RecordId, WriteOp};
 use samspel_runtime::{AccountConfig, Limits};
 use serde_json::{Value, json};
 
@@ -134,7 +134,10 @@ async fn records_that_say_nonsense_are_refused() {
         (json!({ "fields": "[1, 2]" }), "not a JSON object"),
         (json!({ "fields": "null" }), "not a JSON object"),
         (json!({ "modified": "yesterday" }), "not RFC 3339"),
-        (json!({ "modified": "2026-02-30T00:00:00Z" }), "not RFC 3339"),
+        (
+            json!({ "modified": "2026-02-30T00:00:00Z" }),
+            "not RFC 3339",
+        ),
         (json!({ "modified": "x".repeat(100_000) }), "not RFC 3339"),
         (
             json!({ "consents": [["email", "2026-13-01T00:00:00Z"]] }),
@@ -159,7 +162,10 @@ async fn fields_with_a_schema_that_is_none_are_refused() {
     for (schema, why) in [
         ("NaN", "not JSON"),
         ("[]", "not a JSON object"),
-        (&format!("{{\"a\":{}{}}}", "[".repeat(100), "]".repeat(100)), "(json-depth)"),
+        (
+            &format!("{{\"a\":{}{}}}", "[".repeat(100), "]".repeat(100)),
+            "(json-depth)",
+        ),
     ] {
         let deed = json!({ "mode": "schema", "text": schema });
         let bound = sandbox.bind(&with(deed, limits()));
@@ -201,7 +207,10 @@ async fn answers_are_as_many_as_were_asked_for() {
     }
     let bound = sandbox.bind(&with(json!({ "mode": "count", "amount": 3 }), limits()));
     assert_eq!(bound.fetch("things", &ids).await.unwrap().len(), 3);
-    assert_eq!(bound.find("things", "name", &values).await.unwrap().len(), 3);
+    assert_eq!(
+        bound.find("things", "name", &values).await.unwrap().len(),
+        3
+    );
     assert_eq!(bound.write("things", writes()).await.unwrap().len(), 3);
 }
 

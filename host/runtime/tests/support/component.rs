@@ -84,9 +84,7 @@ impl ByHand {
         let mut resolve = Resolve::default();
         let wit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit");
         let (package, _) = resolve.push_dir(&wit).unwrap();
-        let world = resolve
-            .select_world(&[package], Some("connector"))
-            .unwrap();
+        let world = resolve.select_world(&[package], Some("connector")).unwrap();
         embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
         ComponentEncoder::default()
             .module(&module)

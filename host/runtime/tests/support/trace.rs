@@ -3,7 +3,11 @@
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, OnceLock};
 
+use tracing::Level;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// What was logged since the first capture began, in all threads.
 #[derive(Clone, Default)]
@@ -40,10 +44,22 @@ pub fn capture() -> Captured {
     CAPTURED
         .get_or_init(|| {
             let captured = Captured::default();
-            tracing_subscriber::fmt()
-                .with_max_level(tracing::Level::TRACE)
+            // Less the compiler, which knows code and no secrets, and writes gigabytes about it.
+            let compiler = [
+                "cranelift_codegen",
+                "cranelift_frontend",
+                "regalloc2",
+                "wasmtime",
+            ];
+            let levels = Targets::new()
+                .with_default(Level::TRACE)
+                .with_targets(compiler.map(|name| (name, Level::WARN)));
+            let lines = tracing_subscriber::fmt::layer()
                 .with_ansi(false)
-                .with_writer(captured.clone())
+                .with_writer(captured.clone());
+            tracing_subscriber::registry()
+                .with(levels)
+                .with(lines)
                 .init();
             captured
         })
