@@ -9,6 +9,7 @@ use samspel_model::store::{Endpoint, Lease, StoreError};
 use sqlx::sqlite::SqliteConnection;
 
 use crate::context::{Context, micros, signed, unsigned};
+use crate::presence;
 use crate::writer::Task;
 
 /// See [`samspel_model::Store::register`].
@@ -92,6 +93,8 @@ pub(crate) struct Acquire {
     pub owner: String,
     pub now: Timestamp,
     pub ttl: Duration,
+    /// The open store that takes it.
+    pub opened: String,
 }
 
 #[async_trait]
@@ -117,14 +120,15 @@ impl Task for Acquire {
             });
         }
         let token: i64 = sqlx::query_scalar(
-            "INSERT INTO lease (tenant, sync, owner, until, token) VALUES (?, ?, ?, ?, 1) \
-             ON CONFLICT DO UPDATE SET owner = excluded.owner, until = excluded.until, token = token + 1 \
-             RETURNING token",
+            "INSERT INTO lease (tenant, sync, owner, until, token, opened) VALUES (?, ?, ?, ?, 1, ?) \
+             ON CONFLICT DO UPDATE SET owner = excluded.owner, until = excluded.until, token = token + 1, \
+             opened = excluded.opened RETURNING token",
         )
         .bind(&context.tenant)
         .bind(&self.sync)
         .bind(&self.owner)
         .bind(end(self.now, self.ttl))
+        .bind(&self.opened)
         .fetch_one(&mut *connection)
         .await
         .map_err(&failed)?;
@@ -227,19 +231,27 @@ pub(crate) async fn check(
     held.map(drop).ok_or_else(|| lost(lease))
 }
 
-/// Who holds the lease, and until when in microseconds.
+/// Who holds the lease, and until when in microseconds. A process that died before it could give it back holds nothing.
 pub(crate) async fn holder(
     context: &Context,
     connection: &mut SqliteConnection,
     sync: &str,
 ) -> Result<Option<(String, i64)>, sqlx::Error> {
-    sqlx::query_as(
-        "SELECT owner, until FROM lease WHERE tenant = ? AND sync = ? AND owner IS NOT NULL AND until IS NOT NULL",
+    let row: Option<(String, i64, Option<String>)> = sqlx::query_as(
+        "SELECT owner, until, opened FROM lease \
+         WHERE tenant = ? AND sync = ? AND owner IS NOT NULL AND until IS NOT NULL",
     )
     .bind(&context.tenant)
     .bind(sync)
     .fetch_optional(connection)
-    .await
+    .await?;
+    Ok(row
+        .filter(|(_, _, opened)| {
+            opened
+                .as_ref()
+                .is_none_or(|opened| !presence::is_gone(&context.file, opened))
+        })
+        .map(|(owner, until, _)| (owner, until)))
 }
 
 /// A time that was stored as a column.

@@ -12,6 +12,7 @@ mod files;
 mod leases;
 mod observe;
 mod open;
+mod presence;
 mod read;
 mod sqlite;
 mod vault;

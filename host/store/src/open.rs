@@ -115,7 +115,7 @@ fn options(file: &Path) -> SqliteConnectOptions {
         .disable_statement_logging()
 }
 
-fn unusable(file: &Path, error: std::io::Error) -> StoreError {
+pub(crate) fn unusable(file: &Path, error: std::io::Error) -> StoreError {
     StoreError::Backend {
         doing: format!(
             "opening {} (its directory must exist and be writable by the user that samspel runs as; `store` in the \

@@ -21,6 +21,7 @@ use crate::changes::{Commit, Reset};
 use crate::context::{Context, decode, encode, signed, unsigned};
 use crate::leases::{self, Acquire, Register, Release, Renew};
 use crate::open;
+use crate::presence::Presence;
 use crate::read::{LinkRow, ObservationRow, link};
 use crate::writer::Writer;
 
@@ -33,6 +34,7 @@ pub struct SqliteStore {
     sequence: Arc<AtomicU64>,
     writer: Arc<Writer>,
     readers: SqlitePool,
+    presence: Presence,
 }
 
 impl SqliteStore {
@@ -52,6 +54,7 @@ impl SqliteStore {
             .fetch_one(&mut connection)
             .await
             .map_err(context.failed("opening the database"))?;
+        let presence = Presence::announce(file).map_err(|error| open::unusable(file, error))?;
         let sequence = Arc::new(AtomicU64::new(unsigned(newest)));
         Ok(Self {
             readers: open::readers(&context),
@@ -62,6 +65,7 @@ impl SqliteStore {
             )),
             sequence,
             context,
+            presence,
         })
     }
 
@@ -132,6 +136,7 @@ impl Store for SqliteStore {
             owner: owner.to_owned(),
             now,
             ttl,
+            opened: self.presence.id().to_owned(),
         };
         self.writer.run(task).await
     }

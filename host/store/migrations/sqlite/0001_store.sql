@@ -136,13 +136,15 @@ CREATE TABLE run (
 
 CREATE INDEX run_by_start ON run (tenant, sync, started);
 
--- A row stays when the lease is given back (owner and until are NULL then), so that tokens never repeat.
+-- A row stays when the lease is given back (owner and until are NULL then), so that tokens never repeat. `opened` names
+-- the open store that took it (src/presence.rs).
 CREATE TABLE lease (
     tenant TEXT    NOT NULL,
     sync   TEXT    NOT NULL,
     owner  TEXT,
     until  INTEGER,
     token  INTEGER NOT NULL,
+    opened TEXT,
     PRIMARY KEY (tenant, sync)
 ) STRICT, WITHOUT ROWID;
 
