@@ -77,13 +77,17 @@ impl Status {
     }
 }
 
-/// The statuses of several addresses, by address in lower case.
-#[derive(Debug, Default)]
-pub struct Statuses(BTreeMap<String, Status>);
+/// The statuses of several addresses.
+#[derive(Debug)]
+pub struct Statuses {
+    /// The subscription that was asked about, if one was.
+    subscription: Option<u64>,
+    /// What was told, by address in lower case.
+    told: BTreeMap<String, Option<Status>>,
+}
 
 #[derive(Deserialize)]
 struct Answer {
-    #[serde(default)]
     results: Vec<OfAddress>,
 }
 
@@ -91,44 +95,58 @@ struct Answer {
 #[serde(rename_all = "camelCase")]
 struct OfAddress {
     subscriber_id_string: String,
-    #[serde(default)]
     statuses: Vec<Status>,
 }
 
 impl Statuses {
-    /// From the answer to a batch read, 200 or 207. An address that the answer leaves out has no status.
-    pub fn read(answer: &http::Response, subscription: u64) -> Result<Self> {
-        let answer: Answer = answer.json()?;
-        Ok(Self(
-            answer
-                .results
-                .into_iter()
-                .filter_map(|of| {
-                    let status = of
-                        .statuses
-                        .into_iter()
-                        .find(|status| status.is_about(subscription))?;
-                    Some((of.subscriber_id_string.to_lowercase(), status))
-                })
-                .collect(),
-        ))
+    /// Of no subscription: only an opt-out of everything can be told.
+    pub fn not_asked() -> Self {
+        Self {
+            subscription: None,
+            told: BTreeMap::new(),
+        }
     }
 
-    /// Adds the statuses of more addresses.
-    pub fn extend(&mut self, more: Self) {
-        self.0.extend(more.0);
+    /// Of this subscription, none told yet.
+    pub fn of(subscription: u64) -> Self {
+        Self {
+            subscription: Some(subscription),
+            told: BTreeMap::new(),
+        }
+    }
+
+    /// Takes the answer to a batch read, 200 or 207.
+    pub fn read(&mut self, answer: &http::Response) -> Result<()> {
+        let Some(subscription) = self.subscription else {
+            return Ok(());
+        };
+        for of in answer.json::<Answer>()?.results {
+            let status = of
+                .statuses
+                .into_iter()
+                .find(|status| status.is_about(subscription));
+            self.told
+                .insert(of.subscriber_id_string.to_lowercase(), status);
+        }
+        Ok(())
     }
 
     /// What a contact consents to: an opt-out of everything outweighs the subscription's status, which still tells
-    /// when it happened.
-    pub fn consent(&self, email: Option<&str>, opted_out: bool) -> Consent {
-        let status = email
-            .and_then(|email| self.0.get(&email.to_lowercase()))
-            .map(Status::consent);
-        match status {
-            Some(consent) if !opted_out || consent.state == ConsentState::Unsubscribed => consent,
-            _ if opted_out => Consent::new(CHANNEL, PURPOSE, ConsentState::Unsubscribed),
-            _ => Consent::new(CHANNEL, PURPOSE, ConsentState::Unspecified),
+    /// when it happened. `None` where HubSpot was asked about the address and did not tell: silence is no consent, and
+    /// no lack of one either.
+    pub fn consent(&self, email: Option<&str>, opted_out: bool) -> Option<Consent> {
+        let unspecified = || Consent::new(CHANNEL, PURPOSE, ConsentState::Unspecified);
+        let told = match (self.subscription, email) {
+            (Some(_), Some(email)) => self
+                .told
+                .get(&email.to_lowercase())
+                .map(|status| status.as_ref().map_or_else(unspecified, Status::consent)),
+            _ => Some(unspecified()),
+        };
+        match told {
+            Some(consent) if consent.state == ConsentState::Unsubscribed => Some(consent),
+            _ if opted_out => Some(Consent::new(CHANNEL, PURPOSE, ConsentState::Unsubscribed)),
+            told => told,
         }
     }
 }
@@ -260,12 +278,16 @@ mod tests {
                 ],
             }] }),
         );
-        Statuses::read(&answer.response(), 7).unwrap()
+        let mut statuses = Statuses::of(7);
+        statuses.read(&answer.response()).unwrap();
+        statuses
     }
 
     #[test]
     fn a_subscription_is_told_with_its_time_and_proof() {
-        let consent = statuses("SUBSCRIBED").consent(Some("ann@example.COM"), false);
+        let consent = statuses("SUBSCRIBED")
+            .consent(Some("ann@example.COM"), false)
+            .unwrap();
         assert_eq!(consent.state, ConsentState::Subscribed);
         assert_eq!(consent.at.as_deref(), Some("2026-11-24T05:16:00Z"));
         assert_eq!(
@@ -276,10 +298,14 @@ mod tests {
 
     #[test]
     fn an_opt_out_of_everything_outweighs_the_subscription() {
-        let consent = statuses("SUBSCRIBED").consent(Some("ann@example.com"), true);
+        let consent = statuses("SUBSCRIBED")
+            .consent(Some("ann@example.com"), true)
+            .unwrap();
         assert_eq!(consent.state, ConsentState::Unsubscribed);
         assert_eq!(consent.at, None, "the time is that of another state");
-        let consent = statuses("UNSUBSCRIBED").consent(Some("ann@example.com"), true);
+        let consent = statuses("UNSUBSCRIBED")
+            .consent(Some("ann@example.com"), true)
+            .unwrap();
         assert!(consent.at.is_some());
     }
 
@@ -287,12 +313,19 @@ mod tests {
     fn who_never_said_anything_is_unspecified() {
         for consent in [
             statuses("NOT_SPECIFIED").consent(Some("ann@example.com"), false),
-            statuses("SUBSCRIBED").consent(Some("bob@example.com"), false),
             statuses("SUBSCRIBED").consent(None, false),
-            Statuses::default().consent(Some("ann@example.com"), false),
+            Statuses::not_asked().consent(Some("ann@example.com"), false),
         ] {
-            assert_eq!(consent.state, ConsentState::Unspecified);
+            assert_eq!(consent.unwrap().state, ConsentState::Unspecified);
         }
+    }
+
+    #[test]
+    fn of_an_address_that_the_answer_leaves_out_nothing_is_said() {
+        let told = statuses("SUBSCRIBED");
+        assert_eq!(told.consent(Some("bob@example.com"), false), None);
+        let out = told.consent(Some("bob@example.com"), true).unwrap();
+        assert_eq!(out.state, ConsentState::Unsubscribed);
     }
 
     #[test]

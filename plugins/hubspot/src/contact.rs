@@ -167,7 +167,7 @@ impl Contact {
         if Detail::of(selection) == Detail::Full {
             entity
                 .consents
-                .push(statuses.consent(self.email(), self.opted_out()));
+                .extend(statuses.consent(self.email(), self.opted_out()));
             entity.deliverability = Some(self.deliverability(settings));
             entity.aliases = self.aliases().map(str::to_owned).collect();
         }
@@ -219,7 +219,7 @@ mod tests {
         let entity = contact(json!({ "firstname": "", "lastname": null, "city": "Åre" })).entity(
             &Selection::All,
             &Settings::default(),
-            &Statuses::default(),
+            &Statuses::not_asked(),
         );
         assert_eq!(
             entity.fields,
@@ -234,7 +234,7 @@ mod tests {
         let entity = contact(json!({ "firstname": "A", "hs_email_optout": "true" })).entity(
             &Selection::new(Some(vec![])),
             &Settings::default(),
-            &Statuses::default(),
+            &Statuses::not_asked(),
         );
         assert_eq!(entity.fields, "{}");
         assert!(entity.consents.is_empty() && entity.deliverability.is_none());

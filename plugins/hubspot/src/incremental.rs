@@ -135,6 +135,7 @@ impl Pages for Search<'_> {
         let last = page.results.iter().filter_map(Contact::modified).max();
         self.walk.seen = self.walk.seen.max(last);
         let last_id = page.results.last().map(|contact| contact.id.clone());
+        let before = self.walk.from.clone();
         match (page.after().is_some(), &self.walk.from, last, last_id) {
             (true, From::Time(from), Some(last), Some(_)) if last > *from => {
                 self.walk.from = From::Time(last);
@@ -159,6 +160,11 @@ impl Pages for Search<'_> {
                         .to_owned(),
                 ));
             }
+        }
+        if !self.finished && self.walk.from == before {
+            return Err(Failure::Bug(
+                "a search answers with the page before once more".to_owned(),
+            ));
         }
         Ok(page.results)
     }

@@ -10,10 +10,9 @@ use crate::settings::Settings;
 use crate::{api, property};
 
 /// A page of contacts, of the list, a search or a batch.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Deserialize)]
 pub struct ContactPage {
-    /// The contacts.
-    #[serde(default)]
+    /// The contacts. Always there [V]: without them an answer of another kind would be an empty account.
     pub results: Vec<Contact>,
     #[serde(default)]
     paging: Option<Paging>,
@@ -128,10 +127,10 @@ impl Reader<'_> {
     }
 
     fn statuses(&self, answers: Vec<Result<http::Response, http::Error>>) -> Result<Statuses> {
-        let mut all = Statuses::default();
         let Some(subscription) = self.settings.subscription_id else {
-            return Ok(all);
+            return Ok(Statuses::not_asked());
         };
+        let mut all = Statuses::of(subscription);
         for answer in answers {
             let answer = answer?.success_or(|response| match response.status() {
                 404 => Failure::setting(
@@ -140,7 +139,7 @@ impl Reader<'_> {
                 ),
                 _ => api::failure(response),
             })?;
-            all.extend(Statuses::read(&answer, subscription)?);
+            all.read(&answer)?;
         }
         Ok(all)
     }

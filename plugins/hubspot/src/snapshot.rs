@@ -1,6 +1,6 @@
 //! Everything there is: the list, in the order of ids.
 
-use samspel_connector::{ChangesRequest, Page, Result, cursor, http, jiff};
+use samspel_connector::{ChangesRequest, Failure, Page, Result, cursor, http, jiff};
 use serde::{Deserialize, Serialize};
 
 use crate::contact::Contact;
@@ -39,7 +39,13 @@ impl Pages for List {
         self.server_start
             .get_or_insert_with(|| answer.server_time());
         let page: ContactPage = answer.json()?;
-        self.after = page.after().map(str::to_owned);
+        let after = page.after().map(str::to_owned);
+        if after.is_some() && after == self.after {
+            return Err(Failure::Bug(
+                "the list names the page that was asked for as the next one".to_owned(),
+            ));
+        }
+        self.after = after;
         self.finished = self.after.is_none();
         if !self.by_batch || page.results.is_empty() {
             return Ok(page.results);

@@ -5,7 +5,7 @@
 //! side by side. A consent by itself is written for the address that the contact has now: the host's knowledge of it may
 //! be old, and an opt-out of an address that the person left protects nobody.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use samspel_connector::answers::{self, Attempt};
 use samspel_connector::batch::{self, Job};
@@ -469,22 +469,17 @@ impl Job for Create<'_> {
         });
         let refused = refusals(self.0, items, &answer.errors);
         let mut known: Vec<_> = written.chain(refused).collect();
-        if known.len() < items.len()
-            && answer.results.len() + answer.errors.errors.len() >= items.len()
-        {
-            // Everything was answered and not everything can be told apart, such as contacts without an address.
-            // Sending those again would create them twice.
-            let named: Vec<usize> = known.iter().map(|(index, _)| *index).collect();
-            known.extend(
-                items
-                    .iter()
-                    .filter(|index| !named.contains(index))
-                    .map(|&index| {
-                        let reason = "the answer does not tell which contact was created";
-                        (index, Ok(Outcome::Unknown(reason.to_owned())))
-                    }),
-            );
-        }
+        let named: BTreeSet<usize> = known.iter().map(|(index, _)| *index).collect();
+        let is_full = answer.results.len() + answer.errors.errors.len() >= items.len();
+        let lost = get(self.0, items).filter(|(index, plan)| {
+            // Everything was answered and not everything can be told apart; or there is no address, by which HubSpot
+            // would refuse to create the contact a second time.
+            !named.contains(index) && (is_full || plan.email.is_none())
+        });
+        known.extend(lost.map(|(index, _)| {
+            let reason = "the answer does not tell which contact was created";
+            (index, Ok(Outcome::Unknown(reason.to_owned())))
+        }));
         Ok(known)
     }
 }
