@@ -29,6 +29,7 @@ mod template;
 mod types;
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::future::join_all;
@@ -59,6 +60,26 @@ pub struct Outbound {
     reserved: Vec<HeaderName>,
     budget: Budget,
     scrubber: Arc<Scrubber>,
+}
+
+/// What one attempt came to.
+struct Attempt {
+    outcome: Result<Answer, HttpError>,
+    /// The access token that was used, if there was one.
+    token: Option<SecretString>,
+    /// From connecting to the end of the answer.
+    took: Duration,
+}
+
+impl Attempt {
+    /// It ended before anything was sent.
+    fn unsent(error: HttpError, token: Option<SecretString>) -> Self {
+        Self {
+            outcome: Err(error),
+            token,
+            took: Duration::ZERO,
+        }
+    }
 }
 
 /// A request on its way, hop by hop.
@@ -187,7 +208,11 @@ impl Outbound {
         let mut retries = Retries::new(journey.replay_safe);
         let mut renewed = false;
         loop {
-            let (outcome, token) = self.attempt(call, journey, allowance).await;
+            let Attempt {
+                outcome,
+                token,
+                took,
+            } = self.attempt(call, journey, allowance).await;
             if let (Ok(answer), Some(Means::Oauth(oauth)), Some(token)) =
                 (&outcome, journey.credential, token)
                 && answer.status == 401
@@ -209,9 +234,11 @@ impl Outbound {
                     }
                 }
             }
+            // A remote that was too slow for one request would be slower for two.
+            let patient = Duration::from_millis(self.wire.limits.request_ms);
             let delay = retries
                 .after(&outcome)
-                .filter(|delay| call.may_wait(*delay) && call.has_requests());
+                .filter(|delay| took < patient && call.may_wait(*delay) && call.has_requests());
             let Some(delay) = delay else { return outcome };
             if let Ok(answer) = &outcome {
                 allowance.give_back(answer.body.len());
@@ -221,13 +248,7 @@ impl Outbound {
         }
     }
 
-    /// One attempt. The access token that was used comes with it, if there was one.
-    async fn attempt(
-        &self,
-        call: &Call,
-        journey: &Journey<'_>,
-        allowance: &Allowance,
-    ) -> (Result<Answer, HttpError>, Option<SecretString>) {
+    async fn attempt(&self, call: &Call, journey: &Journey<'_>, allowance: &Allowance) -> Attempt {
         let mut outgoing = Outgoing {
             method: journey.method.clone(),
             url: journey.url.clone(),
@@ -238,19 +259,21 @@ impl Outbound {
         let token = match journey.credential {
             Some(means) => match means.place(&mut outgoing).await {
                 Ok(token) => token,
-                Err(error) => return (Err(error), None),
+                Err(error) => return Attempt::unsent(error, None),
             },
             None => None,
         };
         let permit = match self.budget.enter(call).await {
             Ok(permit) => permit,
-            Err(error) => return (Err(error), token),
+            Err(error) => return Attempt::unsent(error, token),
         };
         if let Err(error) = self.may_send(call, allowance) {
-            return (Err(error), token);
+            return Attempt::unsent(error, token);
         }
         let sending = call.sending(journey.changes());
+        let began = Instant::now();
         let outcome = self.wire.exchange(outgoing, allowance).await;
+        let took = began.elapsed();
         drop(permit);
         let executed = match &outcome {
             Err(HttpError::Denied(_) | HttpError::NotSent(_)) => false,
@@ -260,7 +283,11 @@ impl Outbound {
         if !executed {
             sending.not_executed();
         }
-        (outcome, token)
+        Attempt {
+            outcome,
+            token,
+            took,
+        }
     }
 
     fn may_send(&self, call: &Call, allowance: &Allowance) -> Result<(), HttpError> {

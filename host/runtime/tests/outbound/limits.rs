@@ -127,15 +127,13 @@ async fn answers_of_one_send_all_share_a_limit() {
 async fn an_answer_that_does_not_come_is_not_waited_for() {
     let router = Router::new().fallback(any(async || std::future::pending::<()>().await));
     let server = Server::start(router).await;
-    let setup = Setup::at(&server.url).limits(|limits| {
-        limits.request_ms = 100;
-        limits.requests = 1;
-    });
+    let setup = Setup::at(&server.url).limits(|limits| limits.request_ms = 100);
     let result = setup.bind().send(&setup.call(), get("/")).await;
     assert!(
         matches!(&result, Err(HttpError::Interrupted(why)) if why.contains("request-ms")),
         "{result:?}"
     );
+    // Nor is it asked for again.
     assert_eq!(server.seen().len(), 1);
 }
 
@@ -147,10 +145,7 @@ async fn an_answer_that_stalls_is_not_waited_for() {
         Body::from_stream(futures::StreamExt::chain(first, rest)).into_response()
     }));
     let server = Server::start(router).await;
-    let setup = Setup::at(&server.url).limits(|limits| {
-        limits.request_ms = 200;
-        limits.requests = 1;
-    });
+    let setup = Setup::at(&server.url).limits(|limits| limits.request_ms = 200);
     let result = setup.bind().send(&setup.call(), get("/")).await;
     assert!(
         matches!(&result, Err(HttpError::Interrupted(why)) if why.contains("request-ms")),
