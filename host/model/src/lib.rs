@@ -1,8 +1,8 @@
 //! The words that every part of Samspel speaks, and the ports that the parts meet at.
 //!
-//! This crate knows nothing about wasmtime, SQL or HTTP. [`record`], [`schema`], [`change`] and [`write`] mirror the
-//! contract in `wit/`; [`link`], [`intent`] and [`journal`] are what the sync engine keeps; [`connector`], [`store`],
-//! [`clock`] are the ports.
+//! This crate knows nothing about wasmtime, SQL or HTTP. [`record`], [`schema`], [`change`] and
+//! [`write`](mod@write) mirror the contract in `wit/`; [`link`], [`intent`] and [`journal`] are what the sync engine
+//! keeps; [`connector`], [`store`], [`clock`] are the ports.
 
 pub mod change;
 pub mod clock;

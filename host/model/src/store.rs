@@ -145,7 +145,7 @@ pub struct Conflict {
     pub side: Side,
     /// The record (of a link: A's).
     pub record: RecordId,
-    /// What it is about: the name of a field mapping, or `identity`, `merge`, `delete`.
+    /// What it is about: the name of a field mapping or of a consent, or `identity`, `merge`, `delete`.
     pub about: String,
     /// The link, if there is one.
     pub link: Option<LinkId>,

@@ -5,8 +5,8 @@
 //! [`Runtime::bind`] ties it to an account: the result implements the [`samspel_model::Connector`] port. Every call
 //! runs in a fresh instance, so nothing leaks from one call to the next, and a trap costs one call.
 //!
-//! [`limits`] holds every limit; [`outbound`] is everything about HTTP and secrets and knows nothing of wasmtime;
-//! [`guest`] runs one call; [`imports`] is what a guest can reach; [`convert`] checks everything a guest returns.
+//! [`Limits`] holds every limit; [`outbound`] is everything about HTTP and secrets and knows nothing of wasmtime;
+//! `guest` runs one call; `imports` is what a guest can reach; `convert` checks everything a guest returns.
 
 mod account;
 mod bindings;

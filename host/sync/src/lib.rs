@@ -1,8 +1,8 @@
 //! One run of a sync: observe -> plan -> write -> settle, and its recovery after a crash.
 //!
 //! Everything outside is behind a port of `samspel-model`: the two remote systems, the store, the clock, identifiers.
-//! So the same code runs in production and under a simulation. A reader starts at [`Sync`]; [`run`] holds the event
-//! loop, in which [`reader`], [`planner`] and [`writer`] overlap; [`recovery`] finds out what became of writes whose
+//! So the same code runs in production and under a simulation. A reader starts at [`Sync`]; `run` holds the event
+//! loop, in which `reader`, `planner` and `writer` overlap; `recovery` finds out what became of writes whose
 //! outcome is unknown.
 
 mod context;
