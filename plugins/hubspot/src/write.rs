@@ -11,7 +11,7 @@ use samspel_connector::answers::{self, Attempt};
 use samspel_connector::batch::{self, Job};
 use samspel_connector::fields::{Fields, Selection};
 use samspel_connector::http::{Request, Response};
-use samspel_connector::outcomes::Outcomes;
+use samspel_connector::outcomes::{self, Outcomes};
 use samspel_connector::{
     Absence, Consent, Deliverability, Entity, Fetched, Outcome, Removal, Result, Value, WriteOp,
     log, time,
@@ -361,8 +361,9 @@ fn reread(
             }
         }
         Err(failure) => log::warn(format!(
-            "the consents of {} contacts with a new address were not read: {failure}",
-            ids.len()
+            "the consents of {} contacts with a new address were not read: {}",
+            ids.len(),
+            outcomes::explain(failure)
         )),
     }
 }
@@ -404,7 +405,7 @@ fn reason(attempt: Attempt) -> String {
         Ok(Outcome::Deferred(deferral)) => deferral.reason,
         Ok(Outcome::Unknown(reason) | Outcome::Suppressed(reason)) => reason,
         Ok(other) => format!("{other:?}"),
-        Err(failure) => failure.to_string(),
+        Err(failure) => outcomes::explain(failure),
     }
 }
 

@@ -14,8 +14,8 @@ mod write;
 
 use samspel_connector::{
     AuthKind, AuthScheme, Capabilities, ChangesRequest, Collection, Connector, ConsentSlot,
-    DeleteVisibility, DeliverabilitySupport, Descriptor, EgressRule, Entity, Fetched, Identity,
-    Outcome, Page, RateLimit, RecordId, Result, WriteOp, schema,
+    DeleteVisibility, DeliverabilitySupport, Descriptor, EgressRule, Entity, Failure, Fetched,
+    Identity, Outcome, Page, RateLimit, RecordId, Result, WriteOp, schema,
 };
 use serde::Deserialize;
 
@@ -87,6 +87,11 @@ impl Connector for Mailchimp {
     fn check(&self) -> Result<Identity> {
         let api = Api::new(&self.settings);
         let audience: Audience = api.read(api.audience().send())?.json()?;
+        if audience.id != self.settings.list_id {
+            return Err(Failure::Bug(
+                "the answer is about another audience than the one asked for".to_owned(),
+            ));
+        }
         Ok(Identity {
             id: format!("{}/{}", self.settings.dc, audience.id),
             label: format!("Mailchimp audience {}", audience.name),

@@ -4,7 +4,7 @@
 //! leaves the rest to these functions.
 
 use crate::http::{Error, Response};
-use crate::{Deferral, Failure, Outcome, Rejection};
+use crate::{Deferral, Failure, Outcome, Rejection, outcomes};
 
 /// What became of one write. An `Err` that is about access or patience ([`Failure::Throttled`], `Unauthorized`,
 /// `Forbidden`, `Misconfigured`) states that the write was certainly not applied; any other leaves that open.
@@ -74,7 +74,7 @@ pub fn not_attempted(failure: Failure) -> Attempt {
         | Failure::Unauthorized(_)
         | Failure::Forbidden(_)
         | Failure::Misconfigured(_) => Err(failure),
-        other => Ok(Outcome::deferred(other.to_string())),
+        other => Ok(Outcome::deferred(outcomes::explain(other))),
     }
 }
 
@@ -180,7 +180,7 @@ mod tests {
             Failure::Bug("x".into()),
             Failure::Other("x".into()),
         ] {
-            assert!(matches!(not_attempted(failure), Ok(Outcome::Deferred(_))));
+            assert_eq!(not_attempted(failure), Ok(Outcome::deferred("x")));
         }
     }
 

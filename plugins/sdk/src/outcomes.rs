@@ -95,8 +95,8 @@ fn outcome_of(failure: Failure) -> Outcome {
     })
 }
 
-/// A failure in words.
-fn explain(failure: Failure) -> String {
+/// A failure in the remote's words, for the reason of an outcome or a line of the log.
+pub fn explain(failure: Failure) -> String {
     match failure {
         Failure::Throttled(_) => "the remote asks for patience".to_owned(),
         Failure::Unauthorized(why)
