@@ -143,9 +143,11 @@ impl<'a> Api<'a> {
 
 /// Mailchimp's key of an address: the MD5 of its lower-case form [V].
 pub fn key(email: &str) -> String {
-    Md5::digest(email.trim().to_lowercase().as_bytes())
+    let digest = Md5::digest(email.trim().to_lowercase().as_bytes());
+    digest
         .iter()
-        .map(|byte| format!("{byte:02x}"))
+        .flat_map(|byte| [byte >> 4, byte & 0xf])
+        .filter_map(|digit| char::from_digit(digit.into(), 16))
         .collect()
 }
 

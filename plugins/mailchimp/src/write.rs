@@ -471,13 +471,13 @@ impl Job for AddJob<'_> {
 
     fn accept(&self, items: &[usize], answer: &Response) -> Result<Vec<(usize, Attempt)>> {
         let answer: Added = answer.json()?;
-        let of = |email: &str| {
-            let key = api::key(email);
-            items.iter().copied().find(|index| {
-                let sent = self.plans.get(index).and_then(Plan::address);
-                sent.is_some_and(|sent| api::key(sent) == key)
-            })
-        };
+        // From the last to the first: of several with one address the first is meant.
+        let sent: BTreeMap<String, usize> = items
+            .iter()
+            .rev()
+            .filter_map(|&index| Some((api::key(self.plans.get(&index)?.address()?), index)))
+            .collect();
+        let of = |email: &str| sent.get(&api::key(email)).copied();
         let added = answer.new_members.iter().filter_map(|member| {
             let entity = member.entity(&Selection::All, self.settings);
             Some((of(member.email()?)?, Ok(Outcome::Written(entity))))
