@@ -40,15 +40,13 @@ impl log::Host for State {
             return Ok(());
         }
         let limit = limits.log_line_bytes;
-        // Secrets are taken out before the line is cut, so that the cut leaves no half of one; what is far behind the
-        // cut need not be searched.
-        let near = &message[..message.floor_char_boundary(limit.saturating_mul(2))];
+        // Secrets are taken out before the line is cut: the cut could leave half of one.
         let clean = match &self.grants.outbound {
-            Some(outbound) => outbound.scrub(near),
-            None => near.to_owned(),
+            Some(outbound) => outbound.scrub(&message),
+            None => message,
         };
         let kept = &clean[..clean.floor_char_boundary(limit)];
-        let cut = if kept.len() < clean.len() || near.len() < message.len() {
+        let cut = if kept.len() < clean.len() {
             " [cut]"
         } else {
             ""
