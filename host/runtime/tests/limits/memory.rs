@@ -90,6 +90,18 @@ async fn memories_are_summed_up() {
     assert_eq!(check(&component, &memory(64)).await, Ok(()));
 }
 
+/// Each memory reserves addresses and mappings of the process, even where it holds nothing.
+#[tokio::test]
+async fn memories_are_counted() {
+    let component =
+        |others: usize| ByHand::with(&"(memory 0)".repeat(others), "(i32.const 4096)").build();
+    let sandbox = Sandbox::new().await;
+    let load = |bytes| sandbox.runtime.load_bytes("by hand", bytes);
+    assert!(load(component(31)).await.is_ok());
+    let error = load(component(32)).await.err().expect("it is refused");
+    assert!(error.to_string().contains("memory count"), "{error}");
+}
+
 #[tokio::test]
 async fn objects_of_the_garbage_collector_count_as_memory() {
     // A list of 400,000 objects of 64 bytes and more, none of which is garbage.
