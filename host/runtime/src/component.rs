@@ -197,7 +197,7 @@ fn unsupported_contract(item: &str) -> Option<String> {
     let (_, version) = rest.rsplit_once('@')?;
     let parts: Vec<Option<u64>> = version.split('.').map(|part| part.parse().ok()).collect();
     match parts.as_slice() {
-        [Some(0), Some(1), Some(patch)] if *patch <= PATCH => None,
+        [Some(0), Some(1), Some(patch)] if (0..=PATCH).contains(patch) => None,
         _ => Some(format!("samspel:connector@{version}")),
     }
 }

@@ -172,11 +172,8 @@ async fn answers_that_come_together_end_at_responses_total_bytes() {
         "{} were refused",
         refused.len()
     );
-    assert!(
-        refused
-            .iter()
-            .all(|answer| answer["why"] == (5 * MIB).to_string())
-    );
+    let limit = json!((5 * MIB).to_string());
+    assert!(refused.iter().all(|answer| answer["why"] == limit));
     let report = sandbox
         .deed_on(&reaching(&server, settings, limits()))
         .await
