@@ -12,6 +12,9 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
+/// Exit code of a run that a signal cut short.
+const INTERRUPTED: u8 = 130;
+
 /// Starts a real Odoo and a real Ghost on the loopback interface, each with a fresh database, and keeps them in step.
 ///
 /// Fills both with people, runs the first sync, plays four scenarios (each through the systems' own interfaces),
@@ -21,7 +24,7 @@ use tokio::signal::unix::{SignalKind, signal};
 /// Everything is stopped at the end, with ctrl-c, and, should this program be killed, by its next start.
 ///
 /// Exit codes: 0 all well; 1 something failed or is not in step; 2 wrong usage; 75 a package could not be downloaded after three attempts,
-/// which is no failure of Samspel.
+/// which is no failure of Samspel; 130 interrupted (0 with --servers-only, which ends in no other way).
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask live", max_term_width = 100)]
 struct Cli {
@@ -114,7 +117,11 @@ fn run(cli: &Cli) -> Result<ExitCode, LiveError> {
         let interrupted = interrupted()?;
         tokio::select! {
             result = act(cli, &ghost, &odoo, &run) => result,
-            () = interrupted => Ok(ExitCode::SUCCESS),
+            () = interrupted => Ok(if cli.servers_only {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::from(INTERRUPTED)
+            }),
         }
     })
 }

@@ -75,3 +75,24 @@ fn count(odoo: &str, ghost: &str) -> Requests {
     }
     requests
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_the_servers_logs_are_counted() {
+        let odoo = r#"2026-11-24 23:21:29,896 13055 INFO odoo werkzeug: 127.0.0.1 - - [24/Nov/2026 23:21:29] "POST /jsonrpc HTTP/1.1" 200 -
+2026-11-24 23:21:29,900 13055 INFO odoo odoo.addons.base: "POST /jsonrpc" is no request
+2026-11-24 23:21:29,920 13055 INFO odoo werkzeug: 127.0.0.1 - - [24/Nov/2026 23:21:29] "GET /web/login HTTP/1.1" 200 -"#;
+        let ghost = "[2026-11-24 23:21:26] \u{1b}[36mINFO\u{1b}[39m \"GET /ghost/api/admin/members/?limit=100\" \u{1b}[32m200\u{1b}[39m 76ms
+[2026-11-24 23:21:26] \u{1b}[36mINFO\u{1b}[39m Sending email to 5 recipients
+[2026-11-24 23:21:26] \u{1b}[36mINFO\u{1b}[39m \"PUT /ghost/api/admin/members/6b06/\" \u{1b}[32m200\u{1b}[39m 115ms";
+        let seen = count(odoo, ghost);
+        let expected = Requests {
+            all: 3,
+            ghost_writes: 1,
+        };
+        assert_eq!(seen, expected);
+    }
+}
