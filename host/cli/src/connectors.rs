@@ -53,7 +53,10 @@ impl Directories {
                 .collect();
             files.sort();
             for file in files {
-                if !found.iter().any(|known| known.file_name() == file.file_name()) {
+                if !found
+                    .iter()
+                    .any(|known| known.file_name() == file.file_name())
+                {
                     found.push(file);
                 }
             }
@@ -70,7 +73,11 @@ impl Directories {
 
     /// The directories, for messages.
     pub fn listed(&self) -> String {
-        let names: Vec<_> = self.0.iter().map(|path| path.display().to_string()).collect();
+        let names: Vec<_> = self
+            .0
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect();
         names.join(", ")
     }
 
@@ -101,7 +108,12 @@ mod tests {
     #[test]
     fn the_earlier_directory_wins_and_other_files_are_ignored() {
         let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        for (directory, name) in [(&one, "a.wasm"), (&two, "a.wasm"), (&two, "b.wasm"), (&two, "c.txt")] {
+        for (directory, name) in [
+            (&one, "a.wasm"),
+            (&two, "a.wasm"),
+            (&two, "b.wasm"),
+            (&two, "c.txt"),
+        ] {
             std::fs::write(directory.path().join(name), "").unwrap();
         }
         let directories = Directories(vec![

@@ -56,7 +56,9 @@ pub fn read(config: &Config, settings: &SecretSettings) -> Result<SecretString, 
     if let Some(name) = &settings.env {
         let value = match std::env::var(name) {
             Ok(value) => value,
-            Err(std::env::VarError::NotPresent) => return Err(CredentialError::NoVariable(name.clone())),
+            Err(std::env::VarError::NotPresent) => {
+                return Err(CredentialError::NoVariable(name.clone()));
+            }
             Err(std::env::VarError::NotUnicode(_)) => {
                 return Err(CredentialError::VariableNotText(name.clone()));
             }
@@ -132,9 +134,15 @@ mod tests {
     #[test]
     fn a_file_without_a_secret_is_an_error() {
         assert!(matches!(from_file(b" \n"), Err(CredentialError::Empty(_))));
-        assert!(matches!(from_file(&[0xff, 0xfe]), Err(CredentialError::Unreadable { .. })));
+        assert!(matches!(
+            from_file(&[0xff, 0xfe]),
+            Err(CredentialError::Unreadable { .. })
+        ));
         let large = vec![b'x'; 70_000];
-        assert!(matches!(from_file(&large), Err(CredentialError::Unreadable { .. })));
+        assert!(matches!(
+            from_file(&large),
+            Err(CredentialError::Unreadable { .. })
+        ));
     }
 
     #[test]

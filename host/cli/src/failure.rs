@@ -14,13 +14,13 @@ impl From<StoreError> for CliError {
         };
         let failed = Self::new(exit, &error);
         match &error {
-            StoreError::LeaseLost { .. } => failed.remedy("let only one process run the sync, then run it again"),
-            StoreError::Damaged { .. } => {
-                failed.remedy("restore the store from a backup; nothing was changed by this command")
+            StoreError::LeaseLost { .. } => {
+                failed.remedy("let only one process run the sync, then run it again")
             }
-            StoreError::Backend { .. } => {
-                failed.remedy("`samspel doctor` checks the store's file, its directory and the disk")
-            }
+            StoreError::Damaged { .. } => failed
+                .remedy("restore the store from a backup; nothing was changed by this command"),
+            StoreError::Backend { .. } => failed
+                .remedy("`samspel doctor` checks the store's file, its directory and the disk"),
             StoreError::Held { .. } => failed,
         }
     }
@@ -41,7 +41,10 @@ impl From<SyncError> for CliError {
                     .collect();
                 Self::new(
                     Exit::Config,
-                    format!("sync `{sync}` does not fit its collections:\n{}", lines.join("\n")),
+                    format!(
+                        "sync `{sync}` does not fit its collections:\n{}",
+                        lines.join("\n")
+                    ),
                 )
                 .remedy("correct the mapping; `samspel account check` lists collections and fields")
             }
@@ -49,7 +52,9 @@ impl From<SyncError> for CliError {
             error @ SyncError::Paused { .. } => Self::new(Exit::Paused, error),
             SyncError::NotConfirmed { sync, plan } => Self::new(
                 Exit::NotConfirmed,
-                format!("the first run of sync `{sync}` writes nothing before its plan is confirmed"),
+                format!(
+                    "the first run of sync `{sync}` writes nothing before its plan is confirmed"
+                ),
             )
             .remedy(format!(
                 "look at `samspel sync plan {sync}`, then `samspel sync run {sync} --yes`"

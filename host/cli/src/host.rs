@@ -106,9 +106,10 @@ impl Host {
 
     /// What the operator wrote about a sync.
     pub fn spec(&self, name: &str) -> Result<&SyncSpec, CliError> {
-        self.config.syncs.get(name).ok_or_else(|| {
-            unknown("sync", name, self.config.syncs.keys())
-        })
+        self.config
+            .syncs
+            .get(name)
+            .ok_or_else(|| unknown("sync", name, self.config.syncs.keys()))
     }
 
     /// A sync that can be run.
@@ -157,8 +158,15 @@ impl Host {
         Ok(account)
     }
 
-    async fn open_account(&self, name: &str, settings: &AccountSettings) -> Result<Account, CliError> {
-        let installed = self.library.configured(&self.config, &settings.connector).await?;
+    async fn open_account(
+        &self,
+        name: &str,
+        settings: &AccountSettings,
+    ) -> Result<Account, CliError> {
+        let installed = self
+            .library
+            .configured(&self.config, &settings.connector)
+            .await?;
         let config = self.account_config(name, settings)?;
         let bound = self
             .library
@@ -172,12 +180,19 @@ impl Host {
         })
     }
 
-    fn account_config(&self, name: &str, settings: &AccountSettings) -> Result<AccountConfig, CliError> {
+    fn account_config(
+        &self,
+        name: &str,
+        settings: &AccountSettings,
+    ) -> Result<AccountConfig, CliError> {
         let credentials = settings
             .credentials
             .iter()
             .map(|(credential, settings)| {
-                Ok((credential.clone(), self.credential(name, credential, settings)?))
+                Ok((
+                    credential.clone(),
+                    self.credential(name, credential, settings)?,
+                ))
             })
             .collect::<Result<_, CliError>>()?;
         let tokens = self.vault.as_ref().map(|vault| {
@@ -227,7 +242,10 @@ impl Host {
 fn overrides(account: &str, settings: &AccountSettings) -> Result<Vec<EndpointOverride>, CliError> {
     let parse = |origin: &str| {
         Url::parse(origin).map_err(|error| {
-            CliError::new(Exit::Config, format!("accounts.{account}.endpoints: {error}"))
+            CliError::new(
+                Exit::Config,
+                format!("accounts.{account}.endpoints: {error}"),
+            )
         })
     };
     settings
@@ -246,7 +264,9 @@ fn not_bound(account: &str, error: &BindError) -> CliError {
     let (exit, remedy) = match error {
         BindError::Setting { setting, .. } => (
             Exit::Config,
-            format!("correct `accounts.{account}.settings.{setting}`; `samspel connector inspect` explains each"),
+            format!(
+                "correct `accounts.{account}.settings.{setting}`; `samspel connector inspect` explains each"
+            ),
         ),
         BindError::Credential { credential, .. } => (
             Exit::Config,

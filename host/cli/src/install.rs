@@ -81,7 +81,11 @@ impl Library {
     }
 
     /// What an account's `connector` setting means: a path relative to the configuration, or a name.
-    pub async fn configured(&self, config: &Config, connector: &str) -> Result<Installed, CliError> {
+    pub async fn configured(
+        &self,
+        config: &Config,
+        connector: &str,
+    ) -> Result<Installed, CliError> {
         if connectors::is_path(connector) {
             self.load(&config.resolve(Path::new(connector))).await
         } else {
@@ -96,7 +100,10 @@ fn cache(config: &Config) -> Result<PathBuf, CliError> {
     let unusable = |error: std::io::Error| {
         CliError::new(
             Exit::Failure,
-            format!("the directory {} cannot be used: {error}", directory.display()),
+            format!(
+                "the directory {} cannot be used: {error}",
+                directory.display()
+            ),
         )
         .remedy("give samspel's user the right to write there, or set `host.cache`")
     };
@@ -115,7 +122,9 @@ fn private_directory(directory: &Path) -> std::io::Result<()> {
 fn failed(error: LoadError) -> CliError {
     let remedy = match &error {
         LoadError::File { .. } => "`samspel connector list` shows which connectors were found",
-        LoadError::Contract { .. } => "use a version of the connector, or of samspel, that speaks the same contract",
+        LoadError::Contract { .. } => {
+            "use a version of the connector, or of samspel, that speaks the same contract"
+        }
         LoadError::Sandbox(_) => "RUST_LOG=debug shows more",
         _ => "use another build of the connector, or report it to its author",
     };

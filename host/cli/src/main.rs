@@ -115,6 +115,8 @@ async fn execute(cli: &Cli, output: Output, bars: &MultiProgress) -> Result<(), 
             let host = Arc::new(Host::open(load()?, "serve").await?);
             commands::serve::run(host, args, output, shutdown::on_signal()?).await
         }
-        Command::Demo(args) => commands::demo::run(args, output, bars, shutdown::on_signal()?).await,
+        Command::Demo(args) => {
+            commands::demo::run(args, output, bars, shutdown::on_signal()?).await
+        }
     }
 }

@@ -55,8 +55,16 @@ impl Progress for RunBar {
         self.bar.set_length(snapshot.decided);
         self.bar.set_position(snapshot.written);
         let read = |side: usize| {
-            let done = if snapshot.read_done[side] { " (all)" } else { "" };
-            format!("{} {}{done}", self.names[side], HumanCount(snapshot.read[side]))
+            let done = if snapshot.read_done[side] {
+                " (all)"
+            } else {
+                ""
+            };
+            format!(
+                "{} {}{done}",
+                self.names[side],
+                HumanCount(snapshot.read[side])
+            )
         };
         let doing = match snapshot.phase {
             Phase::Starting => "starting",

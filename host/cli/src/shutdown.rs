@@ -10,7 +10,8 @@ use crate::exit::{CliError, Exit};
 
 /// A token that is cancelled by the first signal. To be called inside the asynchronous runtime.
 pub fn on_signal() -> Result<CancellationToken, CliError> {
-    let failed = |error| CliError::new(Exit::Failure, format!("signals cannot be watched: {error}"));
+    let failed =
+        |error| CliError::new(Exit::Failure, format!("signals cannot be watched: {error}"));
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let stop = CancellationToken::new();

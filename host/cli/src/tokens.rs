@@ -53,14 +53,19 @@ impl VaultTokens {
             .iter()
             .map(|(name, credential)| {
                 let digest = Sha256::digest(credential.secret.expose_secret());
-                (name.clone(), format!("{name}@{}", hex::encode(&digest[..8])))
+                (
+                    name.clone(),
+                    format!("{name}@{}", hex::encode(&digest[..8])),
+                )
             })
             .collect();
         Self { vault, places }
     }
 
     fn place<'a>(&'a self, credential: &'a str) -> &'a str {
-        self.places.get(credential).map_or(credential, String::as_str)
+        self.places
+            .get(credential)
+            .map_or(credential, String::as_str)
     }
 }
 

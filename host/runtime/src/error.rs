@@ -26,7 +26,9 @@ pub enum LoadError {
         limit: u64,
     },
     /// It is not a WebAssembly component.
-    #[error("connector {name} is not a WebAssembly component: {why}; build it with `cargo xtask build`, or see plugins/sdk/README.md")]
+    #[error(
+        "connector {name} is not a WebAssembly component: {why}; build it with `cargo xtask build`, or see plugins/sdk/README.md"
+    )]
     NotAComponent {
         /// The file or name.
         name: String,
@@ -44,7 +46,9 @@ pub enum LoadError {
         supported: String,
     },
     /// It asks for something the contract does not offer.
-    #[error("connector {name} imports `{import}`, which is neither part of the contract nor WASI 0.2")]
+    #[error(
+        "connector {name} imports `{import}`, which is neither part of the contract nor WASI 0.2"
+    )]
     Import {
         /// The file or name.
         name: String,

@@ -33,7 +33,11 @@ impl Presence {
         let id = draft
             .path()
             .file_stem()
-            .map(|stem| stem.to_string_lossy().trim_start_matches(".samspel-").to_owned())
+            .map(|stem| {
+                stem.to_string_lossy()
+                    .trim_start_matches(".samspel-")
+                    .to_owned()
+            })
             .ok_or(ErrorKind::InvalidFilename)?;
         let path = file_of(database, &id);
         let lock = draft.persist_noclobber(&path)?;
@@ -85,7 +89,11 @@ fn sweep(database: &Path) -> Result<(), Error> {
     };
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
-        if !entry.file_name().as_encoded_bytes().starts_with(prefix.as_encoded_bytes()) {
+        if !entry
+            .file_name()
+            .as_encoded_bytes()
+            .starts_with(prefix.as_encoded_bytes())
+        {
             continue;
         }
         let Ok(file) = File::open(entry.path()) else {

@@ -37,7 +37,10 @@ impl Outbox {
 
     /// Everything that waits.
     pub fn drain(&mut self) -> Vec<Intent> {
-        self.queues_mut().into_iter().flat_map(std::mem::take).collect()
+        self.queues_mut()
+            .into_iter()
+            .flat_map(std::mem::take)
+            .collect()
     }
 
     /// The next call: up to `size` writes of one kind. Where `only_worthwhile`, a call that is not full is not made,
@@ -55,7 +58,9 @@ impl Outbox {
         } else {
             &mut self.restricting
         };
-        let alike = queue.front().map(|head| std::mem::discriminant(&head.effect));
+        let alike = queue
+            .front()
+            .map(|head| std::mem::discriminant(&head.effect));
         let take = queue
             .iter()
             .take(size)
@@ -125,7 +130,13 @@ mod tests {
     #[test]
     fn what_one_call_can_carry_is_put_together() {
         let mut outbox = Outbox::default();
-        for intent in [create("1"), update("2", false), create("3"), update("4", false), create("5")] {
+        for intent in [
+            create("1"),
+            update("2", false),
+            create("3"),
+            update("4", false),
+            create("5"),
+        ] {
             outbox.push(intent);
         }
         assert_eq!(ids(&outbox.next_call(2, true)), ["1", "3"]);

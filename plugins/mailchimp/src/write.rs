@@ -99,7 +99,7 @@ pub fn write(settings: &Settings, writes: Vec<WriteOp>) -> Result<Vec<Outcome>> 
         }
     }
     for wave in batch::waves(plans.iter().map(|(&index, plan)| (index, plan.id()))) {
-        opt_in(settings, &mut plans, &wave, &mut outcomes);
+        guard_status(settings, &mut plans, &wave, &mut outcomes);
         keep_archived(settings, &plans, &wave, &mut outcomes);
         let open: Vec<usize> = wave
             .into_iter()
@@ -244,16 +244,15 @@ fn archive(remove: Remove) -> Planned {
     }
 }
 
-/// Before an opt-in is written, looks at who it is for. Where it must not be written the rest of the change still is.
-fn opt_in(settings: &Settings, plans: &mut Plans, wave: &[usize], outcomes: &mut Outcomes) {
+/// Before a status is written, looks at who it is for: who has left comes back by their own act only, and who is cleaned
+/// stays so, because another status would hide that their mail bounces. The rest of the change is written still.
+fn guard_status(settings: &Settings, plans: &mut Plans, wave: &[usize], outcomes: &mut Outcomes) {
     let asked: Vec<(usize, String)> = wave
         .iter()
         .filter_map(|&index| match plans.get(&index)? {
             Plan::Change {
-                id,
-                wish: Some(wish),
-                ..
-            } if wish.is_opt_in() => Some((index, id.clone())),
+                id, wish: Some(_), ..
+            } => Some((index, id.clone())),
             _ => None,
         })
         .collect();
@@ -271,9 +270,25 @@ fn opt_in(settings: &Settings, plans: &mut Plans, wave: &[usize], outcomes: &mut
                 continue;
             }
         };
-        let Some(Plan::Change { body, .. }) = plans.get_mut(&index) else {
+        let Some(Plan::Change {
+            body,
+            wish: Some(wish),
+            ..
+        }) = plans.get_mut(&index)
+        else {
             continue;
         };
+        if !wish.is_opt_in() {
+            if member.status == "cleaned" {
+                body.remove("status");
+                if body.is_empty() {
+                    // Nobody is mailed at a cleaned address: that is what was asked for.
+                    let entity = member.entity(&Selection::All, settings);
+                    outcomes.set(index, Ok(Outcome::Written(entity)));
+                }
+            }
+            continue;
+        }
         let has_left = matches!(member.status.as_str(), "unsubscribed" | "cleaned");
         if !has_left {
             continue;

@@ -341,6 +341,35 @@ async fn who_has_left_can_be_asked_to_confirm() {
 }
 
 #[tokio::test]
+async fn an_opt_out_does_not_hide_that_mail_bounces() {
+    let account = mailchimp().await;
+    let (listed, bounced) = (
+        member(&account, "listed@firma.example", "subscribed"),
+        member(&account, "bounced@firma.example", "cleaned"),
+    );
+    let outcomes = account
+        .write(vec![
+            says(&listed, ConsentState::Unsubscribed),
+            says(&bounced, ConsentState::Unsubscribed),
+        ])
+        .await;
+    let [_, cleaned] = outcomes.as_slice() else {
+        panic!("{outcomes:?}");
+    };
+    assert_eq!(
+        written(cleaned)
+            .deliverability
+            .as_ref()
+            .map(|told| &told.state),
+        Some(&DeliverabilityState::HardBounced)
+    );
+    assert_eq!(
+        (status(&account, &listed), status(&account, &bounced)),
+        ("unsubscribed".to_owned(), "cleaned".to_owned())
+    );
+}
+
+#[tokio::test]
 async fn an_opt_in_of_a_member_that_is_not_there_is_gone() {
     let account = mailchimp().await;
     let archived = member(&account, "archived@firma.example", "subscribed");

@@ -109,7 +109,8 @@ mod tests {
 
     #[test]
     fn bench_takes_the_profile_and_passes_the_rest_on() {
-        let cli = Cli::try_parse_from(["xtask", "bench", "--release", "floor", "--json"]).map(|cli| cli.task);
+        let cli = Cli::try_parse_from(["xtask", "bench", "--release", "floor", "--json"])
+            .map(|cli| cli.task);
         assert!(matches!(cli, Ok(Task::Bench(_))));
         let cli = Cli::try_parse_from(["xtask", "bench", "--help"]).map(|cli| cli.task);
         assert!(matches!(cli, Ok(Task::Bench(_))));

@@ -36,7 +36,11 @@ struct Offered {
 impl From<Collection> for Offered {
     fn from(collection: Collection) -> Self {
         Self {
-            fields: collection.fields.iter().map(|field| field.name.clone()).collect(),
+            fields: collection
+                .fields
+                .iter()
+                .map(|field| field.name.clone())
+                .collect(),
             consents: collection
                 .consent_slots
                 .iter()
@@ -64,7 +68,9 @@ pub async fn run(command: &AccountCommand, host: &Host, output: Output) -> Resul
     }
     if name.is_some() {
         // One account was asked for, so its failure is the command's.
-        return checked.into_iter().try_for_each(|(_, result)| result.map(drop));
+        return checked
+            .into_iter()
+            .try_for_each(|(_, result)| result.map(drop));
     }
     let listed: Vec<Value> = checked
         .iter()
@@ -78,12 +84,16 @@ pub async fn run(command: &AccountCommand, host: &Host, output: Output) -> Resul
         })
         .collect();
     output.result(&json!({ "accounts": listed }), |out| {
-        checked.iter().try_for_each(|(account, result)| match result {
-            Ok(found) => found.write(out),
-            Err(error) => writeln!(out, "{account}: FAILED: {error}"),
-        })
+        checked
+            .iter()
+            .try_for_each(|(account, result)| match result {
+                Ok(found) => found.write(out),
+                Err(error) => writeln!(out, "{account}: FAILED: {error}"),
+            })
     })?;
-    let worst = checked.iter().find_map(|(_, result)| result.as_ref().err().map(CliError::exit));
+    let worst = checked
+        .iter()
+        .find_map(|(_, result)| result.as_ref().err().map(CliError::exit));
     worst.map_or(Ok(()), |exit: Exit| Err(CliError::Reported(exit)))
 }
 

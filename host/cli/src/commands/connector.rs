@@ -15,7 +15,11 @@ use crate::install::{Installed, Library};
 use crate::output::Output;
 
 /// Runs one of the commands.
-pub async fn run(command: &ConnectorCommand, library: &Library, output: Output) -> Result<(), CliError> {
+pub async fn run(
+    command: &ConnectorCommand,
+    library: &Library,
+    output: Output,
+) -> Result<(), CliError> {
     match command {
         ConnectorCommand::List => list(library, output).await,
         ConnectorCommand::Inspect { file } => {
@@ -116,7 +120,11 @@ fn write(out: &mut dyn Write, installed: &Installed) -> io::Result<()> {
         ..
     } = installed.loaded.descriptor.as_ref();
     let LoadedConnector {
-        sha256, bytes, hooks, wasi, ..
+        sha256,
+        bytes,
+        hooks,
+        wasi,
+        ..
     } = &installed.loaded;
     writeln!(out, "{title} ({name} {version})")?;
     writeln!(out, "  {description}")?;
@@ -124,7 +132,15 @@ fn write(out: &mut dyn Write, installed: &Installed) -> io::Result<()> {
     writeln!(out, "  sha256       {sha256}")?;
     writeln!(out, "  size         {}", HumanBytes(*bytes))?;
     writeln!(out, "  contract     {CONTRACT}")?;
-    writeln!(out, "  hooks        {}", if *hooks { "takes notifications" } else { "none" })?;
+    writeln!(
+        out,
+        "  hooks        {}",
+        if *hooks {
+            "takes notifications"
+        } else {
+            "none"
+        }
+    )?;
     if *wasi {
         writeln!(out, "  WASI         imported, and found empty")?;
     }
@@ -176,7 +192,10 @@ fn usage(scheme: &AuthScheme) -> String {
             format!("sent in the body of {}", places.join(" or "))
         }
         AuthKind::Signing(signing) => {
-            format!("signs ({}) and is never sent", signing.algorithms.join(", "))
+            format!(
+                "signs ({}) and is never sent",
+                signing.algorithms.join(", ")
+            )
         }
         AuthKind::Other(kind) => format!("`{kind}`, which this version of samspel does not know"),
     }
@@ -205,12 +224,22 @@ fn settings(out: &mut dyn Write, schema: &Value) -> io::Result<()> {
         .flatten()
         .filter_map(Value::as_str)
         .collect();
-    let Some(properties) = schema["properties"].as_object().filter(|known| !known.is_empty()) else {
+    let Some(properties) = schema["properties"]
+        .as_object()
+        .filter(|known| !known.is_empty())
+    else {
         return writeln!(out, "    none");
     };
     for (name, property) in properties {
-        let need = if required.contains(&name.as_str()) { " (required)" } else { "" };
-        let meaning = property["description"].as_str().unwrap_or("").replace('\n', " ");
+        let need = if required.contains(&name.as_str()) {
+            " (required)"
+        } else {
+            ""
+        };
+        let meaning = property["description"]
+            .as_str()
+            .unwrap_or("")
+            .replace('\n', " ");
         writeln!(out, "    {name}{need}: {meaning}")?;
     }
     Ok(())

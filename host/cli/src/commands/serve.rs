@@ -27,9 +27,8 @@ pub async fn run(
 ) -> Result<(), CliError> {
     let jobs = jobs(&host)?;
     if jobs.is_empty() {
-        return Err(
-            CliError::new(Exit::Config, "there is no sync to run").remedy("add one as `[syncs.NAME]`")
-        );
+        return Err(CliError::new(Exit::Config, "there is no sync to run")
+            .remedy("add one as `[syncs.NAME]`"));
     }
     let scheduler = Scheduler::new(
         host.shared_clock(),
@@ -41,20 +40,26 @@ pub async fn run(
         },
     );
     let names: Vec<String> = jobs.iter().map(|job| job.name.clone()).collect();
-    info!(syncs = names.join(", "), "serving; SIGINT or SIGTERM ends it");
+    info!(
+        syncs = names.join(", "),
+        "serving; SIGINT or SIGTERM ends it"
+    );
     let drained = scheduler.run(jobs, stop).await;
     info!("stopped");
-    output.result(&json!({ "syncs": names, "cut_off": drained.cut_off }), |out| {
-        if drained.cut_off.is_empty() {
-            writeln!(out, "stopped; nothing is left half done")
-        } else {
-            writeln!(
-                out,
-                "stopped; runs of {} were cut off, and their next runs recover them",
-                drained.cut_off.join(", ")
-            )
-        }
-    })
+    output.result(
+        &json!({ "syncs": names, "cut_off": drained.cut_off }),
+        |out| {
+            if drained.cut_off.is_empty() {
+                writeln!(out, "stopped; nothing is left half done")
+            } else {
+                writeln!(
+                    out,
+                    "stopped; runs of {} were cut off, and their next runs recover them",
+                    drained.cut_off.join(", ")
+                )
+            }
+        },
+    )
 }
 
 fn jobs(host: &Arc<Host>) -> Result<Vec<Job>, CliError> {
@@ -64,8 +69,9 @@ fn jobs(host: &Arc<Host>) -> Result<Vec<Job>, CliError> {
         .map(|(name, spec)| {
             Ok(Job {
                 name: name.clone(),
-                interval: config::duration(&spec.interval)
-                    .map_err(|why| CliError::new(Exit::Config, format!("syncs.{name}.interval: {why}")))?,
+                interval: config::duration(&spec.interval).map_err(|why| {
+                    CliError::new(Exit::Config, format!("syncs.{name}.interval: {why}"))
+                })?,
                 runner: Arc::new(SyncRunner {
                     host: Arc::clone(host),
                     name: name.clone(),

@@ -126,18 +126,30 @@ fn literal_secrets(
     value: &Spanned<DeValue<'_>>,
 ) -> Vec<Problem> {
     let path = format!("{account}.credentials");
-    let Some(credentials) = value.get_ref().as_table().and_then(|table| table.get("credentials")) else {
+    let Some(credentials) = value
+        .get_ref()
+        .as_table()
+        .and_then(|table| table.get("credentials"))
+    else {
         return Vec::new();
     };
     let Some(credentials) = credentials.get_ref().as_table() else {
-        return vec![document.problem(path, "a secret is never written into the configuration", REMEDY)];
+        return vec![document.problem(
+            path,
+            "a secret is never written into the configuration",
+            REMEDY,
+        )];
     };
     let mut problems = Vec::new();
     for (name, credential) in credentials {
         let path = format!("{path}.{}", name.get_ref());
         let allowed = ["scheme", "env", "file", "client-id", "client-secret"];
         reference(document, &path, credential, &allowed, &mut problems);
-        if let Some(secret) = credential.get_ref().as_table().and_then(|table| table.get("client-secret")) {
+        if let Some(secret) = credential
+            .get_ref()
+            .as_table()
+            .and_then(|table| table.get("client-secret"))
+        {
             let path = format!("{path}.client-secret");
             reference(document, &path, secret, &["env", "file"], &mut problems);
         }
@@ -162,7 +174,10 @@ fn reference(
         ));
         return;
     };
-    for key in table.keys().filter(|key| !allowed.contains(&key.get_ref().as_ref())) {
+    for key in table
+        .keys()
+        .filter(|key| !allowed.contains(&key.get_ref().as_ref()))
+    {
         problems.push(document.problem_at(
             Some(key.span()),
             Some(path.to_owned()),

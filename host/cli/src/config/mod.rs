@@ -79,11 +79,6 @@ impl Config {
         })
     }
 
-    /// The file it came from.
-    pub fn file(&self) -> &Path {
-        &self.file
-    }
-
     /// A path in the configuration is relative to the file's directory.
     pub fn resolve(&self, path: &Path) -> PathBuf {
         match self.file.parent() {

@@ -92,7 +92,10 @@ pub fn pair(contact: &Contact, consent: &Consent, member: &Member) -> Decision {
         member.status == "unsubscribed",
     ];
     match out {
-        [true, false] => decision.member.status = Some("unsubscribed"),
+        // Another status would hide that mail to a cleaned member bounces.
+        [true, false] if member.status != "cleaned" => {
+            decision.member.status = Some("unsubscribed");
+        }
         [false, true] => decision.opts_out = true,
         _ => {}
     }
@@ -202,8 +205,15 @@ mod tests {
     #[test]
     fn an_opt_out_on_either_side_holds_on_both() {
         let out = contact(json!({ "hs_email_optout": "true" }));
-        let decision = pair(&out, &Consent::Unspecified, &member("cleaned", json!({})));
+        let decision = pair(
+            &out,
+            &Consent::Unspecified,
+            &member("subscribed", json!({})),
+        );
         assert_eq!(decision.member.status, Some("unsubscribed"));
+        // Nobody is mailed at a cleaned address, and another status would hide that.
+        let decision = pair(&out, &Consent::Unspecified, &member("cleaned", json!({})));
+        assert_eq!(decision.member.status, None);
         assert_eq!(decision.contact[BOUNCE_PROPERTY], HARD_BOUNCE);
         let decision = pair(
             &contact(json!({})),

@@ -63,7 +63,9 @@ pub async fn compare(
             if !differs.is_empty() {
                 found.unequal += 1;
                 if found.samples.len() < SAMPLES {
-                    found.samples.push(format!("{email}: {}", differs.join(", ")));
+                    found
+                        .samples
+                        .push(format!("{email}: {}", differs.join(", ")));
                 }
             }
         })
@@ -131,7 +133,10 @@ mod tests {
     fn spellings_of_one_name_are_equal() {
         let decomposed = "  A\u{30a}sa  Maria ";
         assert_eq!(
-            differences(&contact(decomposed, false), &member("Åsa Maria", "transactional")),
+            differences(
+                &contact(decomposed, false),
+                &member("Åsa Maria", "transactional")
+            ),
             Vec::<&str>::new()
         );
     }

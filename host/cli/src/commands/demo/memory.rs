@@ -7,7 +7,9 @@ pub fn peak_rss_mb() -> Option<f64> {
 }
 
 fn parse(status: &str) -> Option<f64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kibibytes: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some((kibibytes * 1024.0 / 1e5).round() / 10.0)
 }

@@ -41,7 +41,10 @@ pub async fn run(
     let installed = setup::install(args, &vendors.access)?;
     output.say(format!("  HubSpot   {}", vendors.access.hubspot))?;
     output.say(format!("  Mailchimp {}", vendors.access.mailchimp))?;
-    output.say(format!("  configuration and store in {}", installed.directory().display()))?;
+    output.say(format!(
+        "  configuration and store in {}",
+        installed.directory().display()
+    ))?;
     let host = Arc::new(Host::open(installed.config()?, "demo").await?);
     let client = reqwest::Client::new();
     let demo = Demo {
@@ -58,13 +61,21 @@ pub async fn run(
     vendors.stop().await;
     let report = report?;
     output.result(&report, |out| {
-        let verdict = if report.ok { "Everything is in step." } else { "SOMETHING IS WRONG, see above." };
+        let verdict = if report.ok {
+            "Everything is in step."
+        } else {
+            "SOMETHING IS WRONG, see above."
+        };
         writeln!(out, "\n{verdict}")?;
         if let Some(peak) = report.peak_rss_mb {
             writeln!(out, "This process used at most {peak} MB of memory.")?;
         }
         if let Some(kept) = installed.kept() {
-            writeln!(out, "Configuration and store are kept in {}.", kept.display())?;
+            writeln!(
+                out,
+                "Configuration and store are kept in {}.",
+                kept.display()
+            )?;
         }
         Ok(())
     })?;
@@ -143,7 +154,9 @@ impl Demo {
         self.output.say("\nComparison of both sides")?;
         let found = {
             let progress = self.progress();
-            self.sync.verify(progress.as_ref(), self.stop.clone()).await?
+            self.sync
+                .verify(progress.as_ref(), self.stop.clone())
+                .await?
         };
         self.output.say(format!(
             "  samspel verify: {} linked pairs, {} differ",
@@ -151,8 +164,12 @@ impl Demo {
             HumanCount(found.unequal)
         ))?;
         for sample in &found.samples {
-            self.output
-                .say(format!("    {} <-> {}: {}", sample.a, sample.b, sample.differs.join(", ")))?;
+            self.output.say(format!(
+                "    {} <-> {}: {}",
+                sample.a,
+                sample.b,
+                sample.differs.join(", ")
+            ))?;
         }
         Ok(found)
     }
@@ -199,7 +216,10 @@ impl Demo {
             full: false,
             confirmation,
         };
-        let done = self.sync.run(options, progress.as_ref(), self.stop.clone()).await?;
+        let done = self
+            .sync
+            .run(options, progress.as_ref(), self.stop.clone())
+            .await?;
         if done.stopped {
             return Err(CliError::new(Exit::Interrupted, "the demo was interrupted"));
         }

@@ -55,7 +55,9 @@ impl Remote {
 
     /// What the vendor has counted so far.
     pub async fn counted(&self) -> Result<Counted, CliError> {
-        let answer = self.answer(self.client.get(self.at("/_control/stats"))).await?;
+        let answer = self
+            .answer(self.client.get(self.at("/_control/stats")))
+            .await?;
         serde_json::from_value(answer).map_err(|error| self.failed(&error))
     }
 
@@ -70,8 +72,14 @@ impl Remote {
         if response.status() == StatusCode::NOT_FOUND {
             return Ok(None);
         }
-        let response = response.error_for_status().map_err(|error| self.failed(&error))?;
-        response.json().await.map(Some).map_err(|error| self.failed(&error))
+        let response = response
+            .error_for_status()
+            .map_err(|error| self.failed(&error))?;
+        response
+            .json()
+            .await
+            .map(Some)
+            .map_err(|error| self.failed(&error))
     }
 
     /// Every record, one at a time, from the simulator's own store.
@@ -84,7 +92,11 @@ impl Remote {
             .and_then(reqwest::Response::error_for_status)
             .map_err(|error| self.failed(&error))?;
         let mut rest: Vec<u8> = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| self.failed(&error))? {
+        while let Some(chunk) = response
+            .chunk()
+            .await
+            .map_err(|error| self.failed(&error))?
+        {
             rest.extend_from_slice(&chunk);
             let Some(last) = rest.iter().rposition(|byte| *byte == b'\n') else {
                 continue;
@@ -116,7 +128,11 @@ impl Remote {
     fn failed(&self, why: &impl ToString) -> CliError {
         CliError::new(
             Exit::Failure,
-            format!("the simulator at {} failed: {}", self.origin, why.to_string()),
+            format!(
+                "the simulator at {} failed: {}",
+                self.origin,
+                why.to_string()
+            ),
         )
     }
 }

@@ -52,7 +52,10 @@ impl<R: RunOnce> Stage<'_, R> {
 
     /// (a) A contact added, then updated, in the CRM appears in the e-mail platform.
     async fn added_and_updated(&self) -> Result<Scenario, CliError> {
-        let mut act = self.begin("added-and-updated", "(a) a contact is added, then updated, in the CRM")?;
+        let mut act = self.begin(
+            "added-and-updated",
+            "(a) a contact is added, then updated, in the CRM",
+        )?;
         let email = "asa.ostlund@demo.samspel.example";
         self.crm
             .act(&json!({ "act": "create", "properties": {
@@ -61,14 +64,20 @@ impl<R: RunOnce> Stage<'_, R> {
             .await?;
         act.sync("HubSpot: Åsa Östlund is added").await?;
         let member = self.member(email).await?;
-        act.check("Mailchimp: she is a member", merge_field(&member, "LNAME") == Some("Östlund"))?;
+        act.check(
+            "Mailchimp: she is a member",
+            merge_field(&member, "LNAME") == Some("Östlund"),
+        )?;
 
         self.crm
             .act(&json!({ "act": "edit", "contact": email, "properties": { "lastname": "Öberg" } }))
             .await?;
         act.sync("HubSpot: her last name becomes Öberg").await?;
         let member = self.member(email).await?;
-        act.check("Mailchimp: the member is called Öberg", merge_field(&member, "LNAME") == Some("Öberg"))?;
+        act.check(
+            "Mailchimp: the member is called Öberg",
+            merge_field(&member, "LNAME") == Some("Öberg"),
+        )?;
         act.end()
     }
 
@@ -95,29 +104,49 @@ impl<R: RunOnce> Stage<'_, R> {
         let members = self.members().await?;
 
         self.crm
-            .act(&json!({ "act": "edit", "contact": contact["id"], "properties": {
-                "email": new, "lastname": "Lindqvist"
-            }}))
+            .act(
+                &json!({ "act": "edit", "contact": contact["id"], "properties": {
+                    "email": new, "lastname": "Lindqvist"
+                }}),
+            )
             .await?;
         act.sync("HubSpot: his address changes").await?;
         let after = self.member(new).await?;
-        let same = text(&before, "contact_id").is_some() && text(&before, "contact_id") == text(&after, "contact_id");
+        let same = text(&before, "contact_id").is_some()
+            && text(&before, "contact_id") == text(&after, "contact_id");
         act.check("Mailchimp: the same member has the new address", same)?;
-        act.check("Mailchimp: there is no second member", self.members().await? == members)?;
-        act.check("Mailchimp: nobody has the old address", self.member(old).await?.is_none())?;
-        act.check("Mailchimp: he is still unsubscribed", text(&after, "status") == Some("unsubscribed"))?;
-        act.check("HubSpot: his new address is opted out too", self.opted_out(new).await?)?;
+        act.check(
+            "Mailchimp: there is no second member",
+            self.members().await? == members,
+        )?;
+        act.check(
+            "Mailchimp: nobody has the old address",
+            self.member(old).await?.is_none(),
+        )?;
+        act.check(
+            "Mailchimp: he is still unsubscribed",
+            text(&after, "status") == Some("unsubscribed"),
+        )?;
+        act.check(
+            "HubSpot: his new address is opted out too",
+            self.opted_out(new).await?,
+        )?;
         act.end()
     }
 
     /// (c) An unsubscribe in the e-mail platform marks the CRM contact.
     async fn unsubscribed(&self) -> Result<Scenario, CliError> {
-        let mut act = self.begin("unsubscribed", "(c) somebody unsubscribes in the e-mail platform")?;
+        let mut act = self.begin(
+            "unsubscribed",
+            "(c) somebody unsubscribes in the e-mail platform",
+        )?;
         let email = "chloe.nguyen@demo.samspel.example";
         self.newsletter
-            .act(&json!({ "act": "create", "email": email, "status": "subscribed", "merge_fields": {
-                "FNAME": "Chloë", "LNAME": "Nguyễn"
-            }}))
+            .act(
+                &json!({ "act": "create", "email": email, "status": "subscribed", "merge_fields": {
+                    "FNAME": "Chloë", "LNAME": "Nguyễn"
+                }}),
+            )
             .await?;
         act.sync("Mailchimp: Chloë Nguyễn subscribes").await?;
         let contact = self.contact(email).await?;
@@ -132,7 +161,10 @@ impl<R: RunOnce> Stage<'_, R> {
 
     /// (d) A hard bounce is written to the CRM contact.
     async fn bounced(&self) -> Result<Scenario, CliError> {
-        let mut act = self.begin("hard-bounce", "(d) a campaign bounces for good in the e-mail platform")?;
+        let mut act = self.begin(
+            "hard-bounce",
+            "(d) a campaign bounces for good in the e-mail platform",
+        )?;
         let email = "dilan.yilmaz@demo.samspel.example";
         self.crm
             .act(&json!({ "act": "create", "properties": {
@@ -143,7 +175,8 @@ impl<R: RunOnce> Stage<'_, R> {
         self.newsletter
             .act(&json!({ "act": "hard_bounce", "member": email }))
             .await?;
-        act.sync("Mailchimp: mail to Dilan bounces for good").await?;
+        act.sync("Mailchimp: mail to Dilan bounces for good")
+            .await?;
         let contact = self.contact(email).await?;
         let written = contact
             .as_ref()
@@ -192,13 +225,19 @@ impl<R: RunOnce> Stage<'_, R> {
     async fn opted_out(&self, email: &str) -> Result<bool, CliError> {
         let answer = self
             .crm
-            .read(&format!("/communication-preferences/v4/statuses/{email}?channel=EMAIL"))
+            .read(&format!(
+                "/communication-preferences/v4/statuses/{email}?channel=EMAIL"
+            ))
             .await?
             .unwrap_or_default();
-        let wanted = answer["results"].as_array().into_iter().flatten().find(|status| {
-            let id = &status["subscriptionId"];
-            id.as_str().map_or_else(|| id.to_string(), str::to_owned) == self.subscription
-        });
+        let wanted = answer["results"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .find(|status| {
+                let id = &status["subscriptionId"];
+                id.as_str().map_or_else(|| id.to_string(), str::to_owned) == self.subscription
+            });
         Ok(wanted.is_some_and(|status| status["status"] == "UNSUBSCRIBED"))
     }
 }
@@ -224,7 +263,9 @@ impl<R: RunOnce> Act<'_, R> {
     fn end(self) -> Result<Scenario, CliError> {
         let Scenario { ok, seconds, .. } = self.scenario;
         let verdict = if ok { "ok" } else { "FAILED" };
-        self.stage.output.say(format!("  {verdict}, {seconds:.2} s"))?;
+        self.stage
+            .output
+            .say(format!("  {verdict}, {seconds:.2} s"))?;
         Ok(self.scenario)
     }
 }

@@ -58,13 +58,18 @@ fn forget(directory: &Path) -> Result<(), CliError> {
     let store = ["samspel.db", "samspel.db-wal", "samspel.db-shm"].map(|name| directory.join(name));
     let ours = match fs::read_to_string(directory.join("samspel.toml")) {
         Ok(text) => text.starts_with(HEADER),
-        Err(error) if error.kind() == ErrorKind::NotFound => !store.iter().any(|file| file.exists()),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            !store.iter().any(|file| file.exists())
+        }
         Err(error) => return Err(error.into()),
     };
     if !ours {
         return Err(CliError::new(
             Exit::Usage,
-            format!("{} holds a configuration or a store that is not the demo's", directory.display()),
+            format!(
+                "{} holds a configuration or a store that is not the demo's",
+                directory.display()
+            ),
         )
         .remedy("name another directory with --keep"));
     }

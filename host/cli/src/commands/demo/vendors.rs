@@ -65,12 +65,21 @@ impl Vendors {
         let mut line = String::new();
         let mut reader = BufReader::new(stdout);
         match tokio::time::timeout(START, reader.read_line(&mut line)).await {
-            Err(_) => return Err(failed(format!("the simulators did not start within {START:?}"))),
-            Ok(Err(error)) => return Err(failed(format!("the simulators cannot be heard: {error}"))),
+            Err(_) => {
+                return Err(failed(format!(
+                    "the simulators did not start within {START:?}"
+                )));
+            }
+            Ok(Err(error)) => {
+                return Err(failed(format!("the simulators cannot be heard: {error}")));
+            }
             Ok(Ok(_)) => {}
         }
-        let access = serde_json::from_str(&line)
-            .map_err(|error| failed(format!("the simulators did not say how they are reached: {error}")))?;
+        let access = serde_json::from_str(&line).map_err(|error| {
+            failed(format!(
+                "the simulators did not say how they are reached: {error}"
+            ))
+        })?;
         Ok(Self { access, child })
     }
 
@@ -93,11 +102,15 @@ fn program() -> Result<PathBuf, CliError> {
     if let Some(named) = std::env::var_os(VARIABLE).filter(|value| !value.is_empty()) {
         return Ok(named.into());
     }
-    let ours = std::env::current_exe().map_err(|error| failed(format!("this program cannot be found: {error}")))?;
+    let ours = std::env::current_exe()
+        .map_err(|error| failed(format!("this program cannot be found: {error}")))?;
     let beside = ours.with_file_name(format!("samspel-vendors{}", std::env::consts::EXE_SUFFIX));
     if beside.is_file() {
         Ok(beside)
     } else {
-        Err(failed(format!("the simulated vendors are not at {}", beside.display())))
+        Err(failed(format!(
+            "the simulated vendors are not at {}",
+            beside.display()
+        )))
     }
 }

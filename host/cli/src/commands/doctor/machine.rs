@@ -48,7 +48,11 @@ fn space(directory: &Path) -> Finding {
 fn judge_space(free: u64) -> Finding {
     let message = format!("{} free", HumanBytes(free));
     if free < LEAST_SPACE {
-        Finding::fail("disk", message, "make room: the store cannot be written to a full disk")
+        Finding::fail(
+            "disk",
+            message,
+            "make room: the store cannot be written to a full disk",
+        )
     } else if free < COMFORTABLE_SPACE {
         Finding::warn("disk", message, "make room before the store needs it")
     } else {
@@ -58,7 +62,10 @@ fn judge_space(free: u64) -> Finding {
 
 fn writable(directory: &Path) -> Finding {
     match tempfile::tempfile_in(directory) {
-        Ok(_) => Finding::ok("directory", format!("{} can be written to", directory.display())),
+        Ok(_) => Finding::ok(
+            "directory",
+            format!("{} can be written to", directory.display()),
+        ),
         Err(error) => Finding::fail(
             "directory",
             format!("{} cannot be written to: {error}", directory.display()),
@@ -69,17 +76,20 @@ fn writable(directory: &Path) -> Finding {
 
 /// Whether the clock is behind what was already written. Signed tokens and consents depend on it.
 pub fn clock(store: &Path, now: SystemTime) -> Finding {
-    let written = std::fs::metadata(store).and_then(|metadata| metadata.modified()).ok();
+    let written = std::fs::metadata(store)
+        .and_then(|metadata| metadata.modified())
+        .ok();
     match written {
         Some(written) if written > now + SKEW => Finding::fail(
             "clock",
             "the store was last written in the future",
             "set the clock, and let it be kept by NTP: tokens are signed and consents are dated with it",
         ),
-        _ => Finding::ok("clock", jiff::Timestamp::try_from(now).map_or_else(
-            |_| "out of range".to_owned(),
-            |now| format!("{now:.0}"),
-        )),
+        _ => Finding::ok(
+            "clock",
+            jiff::Timestamp::try_from(now)
+                .map_or_else(|_| "out of range".to_owned(), |now| format!("{now:.0}")),
+        ),
     }
 }
 

@@ -24,17 +24,28 @@ pub async fn run(file: &Path, output: Output) -> Result<(), CliError> {
     let mut findings = Vec::new();
     match Config::load(file) {
         Ok(config) => {
-            findings.push(Finding::ok("config", format!("{} is correct", file.display())));
+            findings.push(Finding::ok(
+                "config",
+                format!("{} is correct", file.display()),
+            ));
             examine(config, &mut findings).await;
         }
         Err(problems) => findings.extend(problems.0.into_iter().map(|problem| {
             let remedy = problem.remedy.clone();
             let message = problem.to_string();
-            let message = message.split("\n  remedy:").next().unwrap_or_default().to_owned();
+            let message = message
+                .split("\n  remedy:")
+                .next()
+                .unwrap_or_default()
+                .to_owned();
             Finding::fail("config", message, remedy)
         })),
     }
-    let worst = findings.iter().map(|found| found.status).max().unwrap_or(Status::Ok);
+    let worst = findings
+        .iter()
+        .map(|found| found.status)
+        .max()
+        .unwrap_or(Status::Ok);
     output.result(&json!({ "status": worst, "findings": findings }), |out| {
         findings.iter().try_for_each(|found| found.write(out))
     })?;
@@ -114,7 +125,10 @@ async fn account(host: &Host, name: &str) -> (Vec<Finding>, Option<Vec<Collectio
         format!("{} {} loads", descriptor.name, descriptor.version),
     ));
     match account.connector.check().await {
-        Ok(identity) => findings.push(Finding::ok(check.as_str(), format!("reached as {}", identity.label))),
+        Ok(identity) => findings.push(Finding::ok(
+            check.as_str(),
+            format!("reached as {}", identity.label),
+        )),
         Err(failure) => {
             findings.push(of_error(&check, failure::of_account(name, &failure)));
             return (findings, None);
@@ -144,14 +158,24 @@ fn overrides(check: &str, account: &Account) -> Vec<Finding> {
 }
 
 /// Whether each sync fits the collections of its accounts.
-fn syncs(config: &Config, known: &[(String, Option<Vec<Collection>>)], findings: &mut Vec<Finding>) {
+fn syncs(
+    config: &Config,
+    known: &[(String, Option<Vec<Collection>>)],
+    findings: &mut Vec<Finding>,
+) {
     let collection = |account: &str, name: &str| {
         let (_, collections) = known.iter().find(|(known, _)| known == account)?;
-        Some(collections.as_ref()?.iter().find(|found| found.name == name))
+        Some(
+            collections
+                .as_ref()?
+                .iter()
+                .find(|found| found.name == name),
+        )
     };
     for (name, spec) in &config.syncs {
         let check = format!("sync {name}");
-        let sides = [&spec.a, &spec.b].map(|side| (side, collection(&side.account, &side.collection)));
+        let sides =
+            [&spec.a, &spec.b].map(|side| (side, collection(&side.account, &side.collection)));
         let [(_, Some(a)), (_, Some(b))] = sides else {
             findings.push(Finding::warn(
                 check,
@@ -165,8 +189,14 @@ fn syncs(config: &Config, known: &[(String, Option<Vec<Collection>>)], findings:
                 if matches!(found, Some(None)) {
                     findings.push(Finding::fail(
                         check.as_str(),
-                        format!("account {} has no collection `{}`", side.account, side.collection),
-                        format!("`samspel account check {}` lists its collections", side.account),
+                        format!(
+                            "account {} has no collection `{}`",
+                            side.account, side.collection
+                        ),
+                        format!(
+                            "`samspel account check {}` lists its collections",
+                            side.account
+                        ),
                     ));
                 }
             }
@@ -187,7 +217,9 @@ fn syncs(config: &Config, known: &[(String, Option<Vec<Collection>>)], findings:
 
 fn of_error(check: &str, error: CliError) -> Finding {
     match error {
-        CliError::Other { message, remedy, .. } => Finding::fail(
+        CliError::Other {
+            message, remedy, ..
+        } => Finding::fail(
             check,
             message,
             remedy.unwrap_or_else(|| "RUST_LOG=debug shows more".to_owned()),

@@ -74,7 +74,10 @@ impl Operator<'_> {
         state.paused = reason.map(str::to_owned);
         let act = if reason.is_some() { "pause" } else { "resume" };
         self.store
-            .commit(lease, vec![Change::PutState(state), self.entry(act, reason)])
+            .commit(
+                lease,
+                vec![Change::PutState(state), self.entry(act, reason)],
+            )
             .await?;
         Ok(())
     }

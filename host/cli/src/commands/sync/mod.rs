@@ -46,14 +46,24 @@ pub async fn execute(context: &Context<'_>, command: &SyncCommand) -> Result<(),
         SyncCommand::Status(args) => show_status(context, args).await,
         SyncCommand::Verify(sync) => verify(context, &sync.name).await,
         SyncCommand::Pause(args) => {
-            operator(context, &args.name, async |operator| operator.pause(&args.reason).await).await?;
+            operator(context, &args.name, async |operator| {
+                operator.pause(&args.reason).await
+            })
+            .await?;
             let said = json!({ "sync": args.name, "paused": args.reason });
             context.output.result(&said, |out| {
-                writeln!(out, "{} is paused; samspel sync resume {0} lets it run again", args.name)
+                writeln!(
+                    out,
+                    "{} is paused; samspel sync resume {0} lets it run again",
+                    args.name
+                )
             })
         }
         SyncCommand::Resume(sync) => {
-            let was = operator(context, &sync.name, async |operator| operator.resume().await).await?;
+            let was = operator(context, &sync.name, async |operator| {
+                operator.resume().await
+            })
+            .await?;
             let said = json!({ "sync": sync.name, "was_paused": was });
             context.output.result(&said, |out| match &was {
                 Some(reason) => writeln!(out, "{} runs again; it was paused: {reason}", sync.name),
@@ -71,12 +81,10 @@ async fn plan(context: &Context<'_>, name: &str) -> Result<(), CliError> {
         let progress = progress(context, &names);
         sync.plan(progress.as_ref(), context.stop.clone()).await?
     };
-    context
-        .output
-        .result(&planned, |out| {
-            writeln!(out, "A run of {name} would:")?;
-            report::plan(out, &names, &planned)
-        })
+    context.output.result(&planned, |out| {
+        writeln!(out, "A run of {name} would:")?;
+        report::plan(out, &names, &planned)
+    })
 }
 
 async fn run(context: &Context<'_>, args: &RunArgs) -> Result<(), CliError> {
@@ -88,7 +96,8 @@ async fn run(context: &Context<'_>, args: &RunArgs) -> Result<(), CliError> {
     };
     let done = {
         let progress = progress(context, &names);
-        sync.run(options, progress.as_ref(), context.stop.clone()).await?
+        sync.run(options, progress.as_ref(), context.stop.clone())
+            .await?
     };
     context.output.result(&done, |out| {
         writeln!(out, "{}:", args.name)?;
@@ -168,9 +177,9 @@ async fn show_status(context: &Context<'_>, args: &StatusArgs) -> Result<(), Cli
         (Some(_), [one]) => json!(one),
         _ => json!({ "syncs": all }),
     };
-    context
-        .output
-        .result(&said, |out| all.iter().try_for_each(|status| status.write(out)))
+    context.output.result(&said, |out| {
+        all.iter().try_for_each(|status| status.write(out))
+    })
 }
 
 async fn reset(context: &Context<'_>, args: &ResetArgs) -> Result<(), CliError> {
@@ -178,7 +187,10 @@ async fn reset(context: &Context<'_>, args: &ResetArgs) -> Result<(), CliError> 
     if !args.yes {
         let refused = CliError::new(
             Exit::NotConfirmed,
-            format!("reset forgets every link, merge base, position and queue of {}", args.name),
+            format!(
+                "reset forgets every link, merge base, position and queue of {}",
+                args.name
+            ),
         )
         .remedy("confirm with --yes");
         let somebody = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
@@ -198,7 +210,11 @@ async fn reset(context: &Context<'_>, args: &ResetArgs) -> Result<(), CliError> 
     operator(context, &args.name, async |operator| operator.reset().await).await?;
     let said = json!({ "sync": args.name, "reset": true });
     context.output.result(&said, |out| {
-        writeln!(out, "{} is forgotten; its next run is a first run", args.name)
+        writeln!(
+            out,
+            "{} is forgotten; its next run is a first run",
+            args.name
+        )
     })
 }
 

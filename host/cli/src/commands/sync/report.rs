@@ -78,7 +78,10 @@ pub fn run(out: &mut dyn Write, names: &Names, run: &RunReport) -> io::Result<()
         }
     }
     if run.observe_only {
-        writeln!(out, "  nothing was written: the sync only observes (`mode`)")?;
+        writeln!(
+            out,
+            "  nothing was written: the sync only observes (`mode`)"
+        )?;
     }
     if run.stopped {
         writeln!(out, "  stopped before the end; the next run continues")?;
@@ -145,7 +148,11 @@ impl<'a> Table<'a> {
     fn write(&self, out: &mut dyn Write) -> io::Result<()> {
         let width = |side: Side| self.names[side.index()].chars().count().max(9);
         let (a, b) = (width(Side::A), width(Side::B));
-        writeln!(out, "  {:<18} {:>a$}  {:>b$}", "", self.names[0], self.names[1])?;
+        writeln!(
+            out,
+            "  {:<18} {:>a$}  {:>b$}",
+            "", self.names[0], self.names[1]
+        )?;
         for (title, numbers) in &self.rows {
             writeln!(
                 out,
@@ -177,7 +184,10 @@ mod tests {
     #[test]
     fn a_run_is_told_with_what_needs_attention() {
         let report = RunReport {
-            read: Sides { a: 10_000, b: 2_000 },
+            read: Sides {
+                a: 10_000,
+                b: 2_000,
+            },
             created: Sides { a: 0, b: 7_600 },
             writes: 7_600,
             seconds: 3.25,

@@ -72,7 +72,10 @@ impl Status {
     ) -> Result<Self, StoreError> {
         let state = store.state(name).await?;
         let compared = async |side| -> Result<_, StoreError> {
-            Ok(store.cursor(name, side).await?.and_then(|cursor| cursor.compared))
+            Ok(store
+                .cursor(name, side)
+                .await?
+                .and_then(|cursor| cursor.compared))
         };
         Ok(Self {
             sync: name.to_owned(),
@@ -100,7 +103,11 @@ impl Status {
         writeln!(out, "{}: {} <-> {}", self.sync, self.a, self.b)?;
         writeln!(out, "  state       {}", self.state())?;
         if let Some(holder) = &self.holder {
-            writeln!(out, "  held by     {} (until {:.0})", holder.owner, holder.until)?;
+            writeln!(
+                out,
+                "  held by     {} (until {:.0})",
+                holder.owner, holder.until
+            )?;
         }
         let SyncCountsView {
             links,
@@ -142,8 +149,14 @@ impl Status {
             Mode::Observe => "observes only; ",
         };
         match self.confirmed {
-            Some(at) => format!("{mode}first plan confirmed {at:.0}; every {}", self.interval),
-            None => format!("{mode}the first plan is not confirmed (samspel sync run {})", self.sync),
+            Some(at) => format!(
+                "{mode}first plan confirmed {at:.0}; every {}",
+                self.interval
+            ),
+            None => format!(
+                "{mode}the first plan is not confirmed (samspel sync run {})",
+                self.sync
+            ),
         }
     }
 
@@ -192,7 +205,11 @@ fn section<T>(
     }
     let hidden = total.saturating_sub(shown.len() as u64);
     if hidden > 0 {
-        writeln!(out, "    ... and {} more (--limit N shows more)", HumanCount(hidden))?;
+        writeln!(
+            out,
+            "    ... and {} more (--limit N shows more)",
+            HumanCount(hidden)
+        )?;
     }
     Ok(())
 }
