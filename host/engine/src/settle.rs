@@ -1,7 +1,7 @@
 //! What a confirmed write makes true.
 
 use samspel_model::intent::Intent;
-use samspel_model::{Base, Entity};
+use samspel_model::{Base, Consent, ConsentState, Entity};
 use serde_json::Value;
 
 use crate::consent;
@@ -65,6 +65,36 @@ pub fn advance(base: &mut Base, entries: Base) {
 /// Whether a record read back from the target shows that an intent was applied: every patched field, consent and the
 /// deliverability are as expected.
 pub fn is_applied(intent: &Intent, now: &Entity, policy: &Policy) -> bool {
+    let consents = intent
+        .consents
+        .iter()
+        .all(|expected| said_of(now, expected).is_some_and(|said| said.state == expected.state));
+    let deliverability = intent.deliverability.as_ref().is_none_or(|expected| {
+        now.deliverability
+            .as_ref()
+            .is_some_and(|said| said.state == expected.state)
+    });
+    fields_are_applied(intent, now, policy) && consents && deliverability
+}
+
+/// Whether a record that was found looks like a create that ended half way: its fields are as they were to be written,
+/// and nobody has said anything yet about what is missing.
+pub fn is_half_created(intent: &Intent, now: &Entity, policy: &Policy) -> bool {
+    fields_are_applied(intent, now, policy)
+        && intent.consents.iter().all(|expected| {
+            said_of(now, expected).is_none_or(|said| {
+                said.state == expected.state || said.state == ConsentState::Unspecified
+            })
+        })
+}
+
+fn said_of<'a>(now: &'a Entity, expected: &Consent) -> Option<&'a Consent> {
+    now.consents
+        .iter()
+        .find(|said| said.channel == expected.channel && said.purpose == expected.purpose)
+}
+
+fn fields_are_applied(intent: &Intent, now: &Entity, policy: &Policy) -> bool {
     let same = |name: &String, expected: &Value| {
         let Some(value) = now.fields.get(name) else {
             return false;
@@ -77,23 +107,10 @@ pub fn is_applied(intent: &Intent, now: &Entity, policy: &Policy) -> bool {
             rule.normalizer.same(value, expected)
         })
     };
-    let fields = intent
+    intent
         .patch
         .iter()
-        .all(|(name, expected)| same(name, expected));
-    let consents = intent.consents.iter().all(|expected| {
-        now.consents.iter().any(|said| {
-            said.channel == expected.channel
-                && said.purpose == expected.purpose
-                && said.state == expected.state
-        })
-    });
-    let deliverability = intent.deliverability.as_ref().is_none_or(|expected| {
-        now.deliverability
-            .as_ref()
-            .is_some_and(|said| said.state == expected.state)
-    });
-    fields && consents && deliverability
+        .all(|(name, expected)| same(name, expected))
 }
 
 /// Whether a record that was just written holds something in a mapped field that the base does not know: somebody

@@ -161,7 +161,8 @@ impl Overlay<'_> {
         let keys = merged_keys(&old, observed.keys, |field| {
             fields.get(field) == known.get(field)
         });
-        if keys != old {
+        // While a record is not there its keys are on its row only: it comes back with those that are not told again.
+        if keys != old || before.presence != spelt(Presence::Present) {
             row.keys = encode("keys", &keys)?;
             self.old_keys
                 .extend(old.into_iter().map(|key| (id.clone(), key)));
@@ -215,7 +216,6 @@ impl Overlay<'_> {
             self.old_keys
                 .extend(old.into_iter().map(|key| (id.clone(), key)));
             self.new_keys.insert(id.clone(), Vec::new());
-            row.keys = "[]".to_owned();
             row.presence = presence.to_owned();
             self.receipt.changed += 1;
             self.changed.push(id.clone());

@@ -8,7 +8,9 @@ use jiff::Timestamp;
 use samspel_engine::{Policy, matching};
 use samspel_model::intent::Intent;
 use samspel_model::store::{Change, Endpoint, Lease, Observed, Receipt};
-use samspel_model::{Clock, Collection, Connector, Entity, Failure, Ids, RecordId, Side, Store};
+use samspel_model::{
+    Clock, Collection, Connector, Entity, Failure, Fields, Ids, RecordId, Side, Store,
+};
 
 use crate::error::SyncError;
 use crate::retry::retry;
@@ -143,6 +145,14 @@ impl Context {
             keys: matching::keys(self.collection(side), &entity),
             entity,
         }
+    }
+
+    /// What a connector is told about a record that it is to change: the fields that have a role.
+    pub fn known_roles(&self, side: Side, fields: &Fields) -> Fields {
+        self.policy.roles[side.index()]
+            .iter()
+            .filter_map(|name| Some((name.clone(), fields.get(name)?.clone())))
+            .collect()
     }
 
     /// An account's failure as the run's error.

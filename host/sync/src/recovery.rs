@@ -1,22 +1,23 @@
 //! What became of writes whose outcome is not known: after a crash, a lost answer, a trap.
 //!
 //! The remote is asked. If the patched fields hold what was to be written, the write is settled as done; otherwise it
-//! is given up and both records are planned again from what was found. Nothing is sent twice on a guess.
+//! is given up and both records are planned again from what was found. Nothing is sent twice on a guess. A create that
+//! ended half way is completed.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use samspel_engine::settle;
+use samspel_engine::{Policy, settle};
 use samspel_model::intent::{Effect, Intent};
 use samspel_model::store::Source;
-use samspel_model::{Entity, Fetched, RecordId, Side};
+use samspel_model::{Entity, Fetched, Fields, Outcome, RecordId, Side, Update, WriteOp};
 use serde_json::Value;
 
 use crate::context::Context;
 use crate::error::SyncError;
 use crate::reader::fetch;
 use crate::retry::retry;
-use crate::writer::{Found, Resolution, Tally, settle_all};
+use crate::writer::{Found, Resolution, Tally, settle_all, withdraw_outdated_opt_ins};
 
 /// How many intents are looked at together.
 const BATCH: u32 = 200;
@@ -146,35 +147,110 @@ async fn find_out_creates(
             .collect()
     };
     let mut taken: HashSet<RecordId> = HashSet::new();
-    Ok(intents
-        .into_iter()
-        .zip(found)
-        .map(|(intent, entities)| {
-            let mut free: Vec<Entity> = entities
-                .into_iter()
-                .filter(|entity| !linked.contains(&entity.id) && !taken.contains(&entity.id))
-                .collect();
-            let ours = free
-                .iter()
-                .position(|entity| settle::is_applied(&intent, entity, &context.policy));
-            match ours.or((!free.is_empty()).then_some(0)) {
-                Some(index) => {
-                    let entity = Box::new(free.swap_remove(index));
-                    taken.insert(entity.id.clone());
-                    if ours.is_some() {
-                        Resolution::Done(intent, Some(entity), Source::Fetch)
-                    } else {
-                        Resolution::Abandoned(
-                            intent,
-                            Found::Record(entity),
-                            "a record with the same key says something else",
-                        )
+    let mut resolutions = Vec::with_capacity(intents.len());
+    let mut halves = Vec::new();
+    for (intent, entities) in intents.into_iter().zip(found) {
+        let mut free: Vec<Entity> = entities
+            .into_iter()
+            .filter(|entity| !linked.contains(&entity.id) && !taken.contains(&entity.id))
+            .collect();
+        let position = |is: fn(&Intent, &Entity, &Policy) -> bool| {
+            free.iter()
+                .position(|entity| is(&intent, entity, &context.policy))
+        };
+        let (done, half) = (
+            position(settle::is_applied),
+            position(settle::is_half_created),
+        );
+        let Some(index) = done.or(half).or((!free.is_empty()).then_some(0)) else {
+            resolutions.push(Resolution::Abandoned(
+                intent,
+                Found::Nothing,
+                "it was not applied",
+            ));
+            continue;
+        };
+        let entity = Box::new(free.swap_remove(index));
+        taken.insert(entity.id.clone());
+        if done.is_some() {
+            resolutions.push(Resolution::Done(intent, Some(entity), Source::Fetch));
+        } else if half.is_some() {
+            halves.push((intent, entity));
+        } else {
+            resolutions.push(Resolution::Abandoned(
+                intent,
+                Found::Record(entity),
+                "a record with the same key says something else",
+            ));
+        }
+    }
+    resolutions.extend(complete(context, side, halves).await?);
+    Ok(resolutions)
+}
+
+/// Does what is left of creates that ended half way. Some remotes keep a record and what its person agreed to apart, so
+/// that a crash can come between the two; planned anew, the record would be one that was always there, and nobody's
+/// agreement is told to those.
+async fn complete(
+    context: &Arc<Context>,
+    side: Side,
+    halves: Vec<(Intent, Box<Entity>)>,
+) -> Result<Vec<Resolution>, SyncError> {
+    let mut resolutions = Vec::with_capacity(halves.len());
+    let (intents, entities): (Vec<_>, Vec<_>) = halves.into_iter().unzip();
+    let mut found: HashMap<String, Box<Entity>> = intents
+        .iter()
+        .map(|intent| intent.id.clone())
+        .zip(entities)
+        .collect();
+    let intents = withdraw_outdated_opt_ins(context, side, intents, &mut resolutions).await?;
+    let collection = context.collection(side);
+    for chunk in intents.chunks(collection.capabilities.max_write.max(1) as usize) {
+        let rest = chunk
+            .iter()
+            .filter_map(|intent| {
+                let entity = found.get(&intent.id)?;
+                Some(WriteOp::Update(Update {
+                    id: entity.id.clone(),
+                    precondition: None,
+                    patch: Fields::new(),
+                    consents: intent.consents.clone(),
+                    deliverability: intent.deliverability.clone(),
+                    known: context.known_roles(side, &entity.fields),
+                }))
+            })
+            .collect();
+        let outcomes = context
+            .connector(side)
+            .write(&collection.name, rest)
+            .await
+            .unwrap_or_else(|error| vec![Outcome::Unknown(error.failure.to_string()); chunk.len()]);
+        for (intent, outcome) in chunk.iter().cloned().zip(outcomes) {
+            let Some(mut entity) = found.remove(&intent.id) else {
+                continue;
+            };
+            resolutions.push(match outcome {
+                Outcome::Written(written) => {
+                    entity.fields.extend(written.fields);
+                    if !written.consents.is_empty() {
+                        entity.consents = written.consents;
                     }
+                    entity.deliverability = written.deliverability.or(entity.deliverability);
+                    entity.revision = written.revision.or(entity.revision);
+                    Resolution::Done(intent, Some(entity), Source::Fetch)
                 }
-                None => Resolution::Abandoned(intent, Found::Nothing, "it was not applied"),
-            }
-        })
-        .collect())
+                Outcome::Unknown(why) | Outcome::Deferred { reason: why, .. } => {
+                    Resolution::Unresolved(intent, why)
+                }
+                _ => Resolution::Abandoned(
+                    intent,
+                    Found::Record(entity),
+                    "a create that ended half way could not be completed",
+                ),
+            });
+        }
+    }
+    Ok(resolutions)
 }
 
 /// The record that holds the key which a write wanted, where the remote did not name it.

@@ -169,7 +169,7 @@ async fn find_out(
 }
 
 /// An opt-in that was decided on is not sent if a newer opt-out has been seen since.
-async fn withdraw_outdated_opt_ins(
+pub async fn withdraw_outdated_opt_ins(
     context: &Arc<Context>,
     side: Side,
     intents: Vec<Intent>,
@@ -266,15 +266,9 @@ async fn operations(
             .map(|seen| (seen.id.clone(), seen))
             .collect()
     };
-    let roles = &context.policy.roles[side.index()];
     let known = |id: &RecordId| -> Fields {
         seen.get(id)
-            .map(|seen| {
-                roles
-                    .iter()
-                    .filter_map(|name| Some((name.clone(), seen.fields.get(name)?.clone())))
-                    .collect()
-            })
+            .map(|seen| context.known_roles(side, &seen.fields))
             .unwrap_or_default()
     };
     Ok(intents

@@ -201,7 +201,10 @@ fn check_sync(
             LEAST_FULL_COMPARISON,
         ),
     ] {
-        if let Err(why) = duration(text).and_then(|found| at_least(found, least)) {
+        // What is no time at all is told below.
+        if let Ok(found) = duration(text)
+            && let Err(why) = at_least(found, least)
+        {
             problems.push(document.problem(
                 format!("{path}.{setting}"),
                 why,
