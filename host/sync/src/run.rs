@@ -15,6 +15,7 @@ use samspel_model::intent::Intent;
 use samspel_model::store::{Change, RunRecord};
 use samspel_model::{RecordId, Side};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
 
 use crate::SyncParts;
@@ -664,8 +665,19 @@ impl<'a> Work<'a> {
 
     // ---- events --------------------------------------------------------------------------------------------------
 
+    /// Lets something go on beside the loop, on another thread where there is one. It ends with the run.
     fn spawn(&self, future: impl Future<Output = Event> + Send + 'static) {
-        self.events.push(Box::pin(future));
+        let task = AbortOnDropHandle::new(tokio::spawn(future.in_current_span()));
+        self.events.push(Box::pin(async move {
+            match task.await {
+                Ok(event) => event,
+                Err(error) => match error.try_into_panic() {
+                    Ok(panic) => std::panic::resume_unwind(panic),
+                    // Tasks are only aborted when nobody waits for them any more.
+                    Err(_) => std::future::pending().await,
+                },
+            }
+        }));
     }
 
     fn fail(&mut self, error: SyncError) {
