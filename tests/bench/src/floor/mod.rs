@@ -69,6 +69,9 @@ pub enum FloorError {
 /// What one person is on both sides, before the consents are known.
 type Pair = (Contact, Option<Member>);
 
+/// People whose consents were asked for, and the answer by address.
+type Asked = (Vec<Pair>, BTreeMap<String, Consent>);
+
 /// Does a first sync.
 ///
 /// # Errors
@@ -98,8 +101,7 @@ pub async fn run(access: &Access) -> Result<Written, FloorError> {
         .collect();
 
     let mut writes = Writes::new(hubspot.clone(), mailchimp);
-    let mut asked: JoinSet<Result<(Vec<Pair>, BTreeMap<String, Consent>), FloorError>> =
-        JoinSet::new();
+    let mut asked: JoinSet<Result<Asked, FloorError>> = JoinSet::new();
     let mut read_out = false;
     loop {
         tokio::select! {
@@ -150,10 +152,7 @@ fn is_archived((contact, member): &Pair, archived: &HashSet<String>) -> bool {
     member.is_none() && key_of(contact).is_some_and(|key| archived.contains(&key))
 }
 
-async fn consents(
-    hubspot: HubSpot,
-    pairs: Vec<Pair>,
-) -> Result<(Vec<Pair>, BTreeMap<String, Consent>), FloorError> {
+async fn consents(hubspot: HubSpot, pairs: Vec<Pair>) -> Result<Asked, FloorError> {
     let emails = pairs
         .iter()
         .filter_map(|(contact, _)| key_of(contact))
