@@ -1,11 +1,19 @@
 //! The command line.
 
+mod operate;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use samspel_sync::PlanReport;
 
 use crate::exit::Exit;
+
+pub use operate::{
+    ConflictsCommand, EraseArgs, HistoryArgs, HoldArgs, HoldsCommand, ListArgs, ParkedCommand,
+    ResolveArgs, Selection, ShowArgs, UndoArgs,
+};
 
 /// Keeps two systems in step, through connectors that run in a sandbox.
 #[derive(Debug, Parser)]
@@ -27,7 +35,9 @@ fn after_long_help() -> String {
          samspel config check && samspel doctor\n  \
          samspel sync plan contacts            what a run would do\n  \
          samspel sync run contacts --yes       do it\n  \
-         samspel serve                         all syncs, on their intervals\n\n{}",
+         samspel serve                         all syncs, on their intervals\n  \
+         samspel conflicts list                what needs a decision\n  \
+         samspel history ann@example.com       why a record holds what it holds\n\n{}",
         Exit::table()
     )
 }
@@ -80,6 +90,21 @@ pub enum Command {
     /// Plan, run and look after one sync
     #[command(subcommand)]
     Sync(SyncCommand),
+    /// Look at decisions that are left to a person, and take them
+    #[command(subcommand)]
+    Conflicts(ConflictsCommand),
+    /// Look at what the safety valves hold, approve or reject it
+    #[command(subcommand)]
+    Holds(HoldsCommand),
+    /// Look at records that failed for good, try them again or drop them
+    #[command(subcommand)]
+    Parked(ParkedCommand),
+    /// Take back what a run wrote, where it is still there
+    Undo(UndoArgs),
+    /// Tell why a record has its values: since when, from where, and who decided
+    History(HistoryArgs),
+    /// Forget a person in all syncs; what stays is that the address opted out
+    Erase(EraseArgs),
     /// Run all syncs on their intervals until told to stop (SIGINT or SIGTERM)
     #[command(
         after_help = "Examples:\n  samspel serve\n  samspel serve --log-format json 2>> samspel.log"
@@ -162,26 +187,39 @@ pub enum AccountCommand {
 #[derive(Debug, Subcommand)]
 pub enum SyncCommand {
     /// Read both sides and show what a run would do; writes nothing to the remotes
-    Plan(SyncName),
+    #[command(
+        after_help = "The plan has a hash that stands for everything in it. `sync run NAME --plan HASH` does exactly \
+                      that, or refuses with the new hash.\n\n\
+                      Examples:\n  samspel sync plan contacts\n  samspel sync plan contacts --limit 50\n  \
+                      samspel sync plan contacts --json | jq -r .hash"
+    )]
+    Plan(PlanArgs),
     /// Run once
     #[command(
         after_help = "The first run of a sync shows its plan and waits for a yes. Without a terminal it ends with exit \
                             code 6 unless --yes is given.\n\nExamples:\n  samspel sync run contacts\n  \
-                            samspel sync run contacts --yes --json\n  samspel sync run contacts --full"
+                            samspel sync run contacts --yes --json\n  samspel sync run contacts --full\n  \
+                            samspel sync run contacts --plan 5c0e1f7a93b2"
     )]
     Run(RunArgs),
-    /// Show state, last runs, counts, conflicts and parked records
+    /// Show state, last runs, accounts, counts, conflicts, holds and parked records
     Status(StatusArgs),
-    /// Read both sides completely and compare; writes nothing. Exit code 7 if they differ
-    Verify(SyncName),
+    /// Read both sides completely and compare. Exit code 7 if they differ
+    #[command(
+        after_help = "Tells the drift: which share of the linked pairs is equal, and how long the oldest change waits \
+                      to be carried over. Writes nothing, unless --heal is given: then pairs that differ are decided \
+                      anew, as on a first sync (`first-sync`), and written. The exit code is 0 if all pairs are equal \
+                      in the end.\n\n\
+                      Examples:\n  samspel sync verify contacts\n  samspel sync verify contacts --heal --json"
+    )]
+    Verify(VerifyArgs),
     /// Refuse runs until resumed
     Pause(PauseArgs),
     /// Allow runs again
     Resume(SyncName),
     /// Forget links, merge bases, positions and queues, so that the next run is a first run
     #[command(
-        after_help = "Nothing is changed at the remotes, and the journal stays. Remembered opt-outs that the remotes no \
-                            longer show are forgotten as well."
+        after_help = "Nothing is changed at the remotes. The journal and remembered opt-outs stay."
     )]
     Reset(ResetArgs),
 }
@@ -191,6 +229,26 @@ pub enum SyncCommand {
 pub struct SyncName {
     /// The sync, as `[syncs.NAME]` calls it.
     pub name: String,
+}
+
+/// Arguments of `sync plan`.
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// The sync, as `[syncs.NAME]` calls it.
+    pub name: String,
+    /// Show at most so many records of each kind and side. Numbers are always complete.
+    #[arg(long, default_value_t = PlanReport::SAMPLES, value_name = "N")]
+    pub limit: usize,
+}
+
+/// Arguments of `sync verify`.
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// The sync, as `[syncs.NAME]` calls it.
+    pub name: String,
+    /// Write what makes pairs equal that differ.
+    #[arg(long)]
+    pub heal: bool,
 }
 
 /// Arguments of `sync run`.
@@ -204,6 +262,9 @@ pub struct RunArgs {
     /// Read both sides completely, also what incremental reading would skip.
     #[arg(long)]
     pub full: bool,
+    /// Do exactly what the plan with this hash says, or refuse (exit code 6). At least 8 digits of it.
+    #[arg(long, value_name = "HASH")]
+    pub plan: Option<String>,
 }
 
 /// Arguments of `sync status`.

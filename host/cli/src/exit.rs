@@ -24,7 +24,7 @@ pub enum Exit {
     Account = 4,
     /// Another process works on the sync.
     Held = 5,
-    /// The plan must be confirmed first.
+    /// Somebody must agree first, or has agreed to another plan.
     NotConfirmed = 6,
     /// The two sides differ.
     Differences = 7,
@@ -82,8 +82,10 @@ impl Exit {
             Self::Config => "the configuration is wrong",
             Self::Account => "a remote does not accept an account (credential, rights, settings)",
             Self::Held => "another process works on the sync",
-            Self::NotConfirmed => "the first plan of a sync must be confirmed (--yes)",
-            Self::Differences => "`sync verify` found records that differ",
+            Self::NotConfirmed => {
+                "somebody must agree first (--yes), or the plan is no longer the one agreed to"
+            }
+            Self::Differences => "`sync verify` found records that differ, and not all were healed",
             Self::Paused => "the sync is paused",
             Self::Connector => "a connector cannot be loaded, failed or was stopped by the sandbox",
             Self::Unavailable => "a remote is down or asks for patience; worth a retry",

@@ -60,6 +60,18 @@ impl From<SyncError> for CliError {
                 "look at `samspel sync plan {sync}`, then `samspel sync run {sync} --yes`"
             ))
             .detail("plan", json!(plan)),
+            SyncError::PlanChanged { sync, wanted, plan } => Self::new(
+                Exit::NotConfirmed,
+                format!(
+                    "nothing was done: the plan of sync `{sync}` is no longer {wanted} but {}",
+                    plan.hash
+                ),
+            )
+            .remedy(format!("look at `samspel sync plan {sync}` again"))
+            .detail("plan", json!(plan)),
+            error @ SyncError::OtherAccount { .. } => Self::new(Exit::Account, error),
+            error @ SyncError::Unbalanced { .. } => Self::new(Exit::Failure, error),
+            error @ SyncError::Refused { .. } => Self::new(Exit::Usage, error),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use samspel_engine::SyncSpec;
+use samspel_engine::pseudonym::Pseudonyms;
 use samspel_engine::spec::EndpointSpec;
 use samspel_model::store::Endpoint;
 use samspel_model::{Clock, Connector, Store};
@@ -13,8 +14,10 @@ use samspel_runtime::{
 };
 use samspel_store::{SqliteStore, Vault};
 use samspel_sync::system::{SystemClock, SystemIds};
-use samspel_sync::{Party, Sync, SyncParts};
-use tokio::sync::Mutex;
+use samspel_sync::{Operator, Party, Sync, SyncParts};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use tokio::sync::{Mutex, OnceCell};
 use url::Url;
 
 use crate::config::{AccountSettings, Config, CredentialSettings, SecretSettings};
@@ -26,6 +29,9 @@ use crate::tokens::{self, VaultTokens};
 /// A process that dies blocks its sync for so long.
 const LEASE: Duration = Duration::from_secs(60);
 
+/// What the key is for under which erased people's addresses are hashed.
+const ERASURE: &str = "erasure";
+
 /// The only tenant of an installation that is run from a configuration file.
 const TENANT: &str = "main";
 
@@ -33,9 +39,9 @@ const TENANT: &str = "main";
 pub struct Host {
     config: Config,
     library: Library,
-    store: Arc<dyn Store>,
-    /// There if an account's server may replace its credential.
-    vault: Option<Arc<Vault>>,
+    store: Arc<SqliteStore>,
+    /// Opened when it is needed: by an account whose server may replace its credential, and once somebody was erased.
+    vault: OnceCell<Arc<Vault>>,
     clock: Arc<dyn Clock>,
     owner: String,
     /// Accounts that were opened. One connector serves all syncs of an account, so that its budget is one.
@@ -66,11 +72,16 @@ impl Host {
         library: Library,
         command: &str,
     ) -> Result<Self, CliError> {
-        let store = open_store(&config).await?;
-        let vault = tokens::open(&config, &store).await?;
+        let store = Arc::new(open_store(&config).await?);
+        let vault = OnceCell::new();
+        if tokens::are_kept(&config) {
+            vault
+                .set(tokens::vault(&config, &store).await?)
+                .map_err(|_| CliError::new(Exit::Failure, "the vault is open already"))?;
+        }
         Ok(Self {
             library,
-            store: Arc::new(store),
+            store,
             vault,
             clock: Arc::new(SystemClock),
             owner: owner(command),
@@ -87,6 +98,47 @@ impl Host {
     /// What survives.
     pub fn store(&self) -> &dyn Store {
         self.store.as_ref()
+    }
+
+    fn shared_store(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.store) as Arc<dyn Store>
+    }
+
+    async fn vault(&self) -> Result<&Arc<Vault>, CliError> {
+        self.vault
+            .get_or_try_init(|| tokens::vault(&self.config, &self.store))
+            .await
+    }
+
+    /// Recognises the addresses of erased people; `None` if nobody was ever erased. Asked for each run anew: another
+    /// process may erase somebody while this one serves.
+    async fn pseudonyms(&self) -> Result<Option<Pseudonyms>, CliError> {
+        if !self.store.needs_key_for(ERASURE).await? {
+            return Ok(None);
+        }
+        let key = self.vault().await?.key_for(ERASURE).await;
+        Ok(Some(Pseudonyms::new(&key.map_err(tokens::unusable)?)))
+    }
+
+    /// The same, to erase somebody: from now on the store needs the key.
+    pub async fn pseudonyms_to_erase(&self) -> Result<Pseudonyms, CliError> {
+        let key = self.vault().await?.keep_key(ERASURE).await;
+        Ok(Pseudonyms::new(&key.map_err(tokens::unusable)?))
+    }
+
+    /// An operator at work on a sync.
+    pub fn operator(&self, name: &str) -> Result<Operator, CliError> {
+        let spec = self.spec(name)?;
+        Ok(Operator {
+            store: self.shared_store(),
+            clock: Arc::clone(&self.clock),
+            owner: self.owner.clone(),
+            sync: name.to_owned(),
+            endpoints: [&spec.a, &spec.b].map(|side| Endpoint {
+                account: side.account.clone(),
+                collection: side.collection.clone(),
+            }),
+        })
     }
 
     /// The time.
@@ -120,9 +172,10 @@ impl Host {
             name: name.to_owned(),
             spec: spec.clone(),
             parties: [a, b],
-            store: Arc::clone(&self.store),
+            store: self.shared_store(),
             clock: Arc::clone(&self.clock),
             ids: Arc::new(SystemIds),
+            pseudonyms: self.pseudonyms().await?,
             owner: self.owner.clone(),
             lease_ttl: LEASE,
         }))
@@ -139,7 +192,19 @@ impl Host {
             connector: Arc::clone(&account.connector) as Arc<dyn Connector>,
             cursor_version: descriptor.cursor_version,
             cursor_versions_read: descriptor.cursor_versions_read.clone(),
+            scope: Some(self.scope(&endpoint.account, &descriptor.name)),
         })
+    }
+
+    /// Stands for what an account's settings say: under others, another part of the remote may be listed.
+    fn scope(&self, account: &str, connector: &str) -> String {
+        let settings = self
+            .config
+            .accounts
+            .get(account)
+            .map(|known| &known.settings);
+        let text = json!([connector, settings]).to_string();
+        hex::encode(&Sha256::digest(text.as_bytes())[..8])
     }
 
     /// An account, opened the first time it is asked for.
@@ -195,7 +260,7 @@ impl Host {
                 ))
             })
             .collect::<Result<_, CliError>>()?;
-        let tokens = self.vault.as_ref().map(|vault| {
+        let tokens = self.vault.get().map(|vault| {
             Arc::new(VaultTokens::new(Arc::clone(vault), &credentials)) as Arc<dyn TokenStore>
         });
         Ok(AccountConfig {

@@ -1,5 +1,6 @@
 //! The `samspel` program.
 
+mod allocator;
 mod args;
 mod commands;
 mod config;
@@ -32,6 +33,7 @@ use output::Output;
 const WORKERS: usize = 4;
 
 fn main() -> ExitCode {
+    allocator::set_up();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
@@ -110,6 +112,30 @@ async fn execute(cli: &Cli, output: Output, bars: &MultiProgress) -> Result<(), 
                 stop: shutdown::on_signal()?,
             };
             commands::sync::execute(&context, command).await
+        }
+        Command::Conflicts(command) => {
+            let host = Host::open(load()?, "conflicts").await?;
+            commands::queues::conflicts::run(command, &host, output).await
+        }
+        Command::Holds(command) => {
+            let host = Host::open(load()?, "holds").await?;
+            commands::queues::holds::run(command, &host, output).await
+        }
+        Command::Parked(command) => {
+            let host = Host::open(load()?, "parked").await?;
+            commands::queues::parked::run(command, &host, output).await
+        }
+        Command::Undo(args) => {
+            let host = Host::open(load()?, "undo").await?;
+            commands::undo::run(args, &host, output, bars, shutdown::on_signal()?).await
+        }
+        Command::History(args) => {
+            let host = Host::open(load()?, "history").await?;
+            commands::history::run(args, &host, output).await
+        }
+        Command::Erase(args) => {
+            let host = Host::open(load()?, "erase").await?;
+            commands::erase::run(args, &host, output).await
         }
         Command::Serve(args) => {
             let host = Arc::new(Host::open(load()?, "serve").await?);

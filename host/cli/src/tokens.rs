@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use samspel_runtime::{Credential, TokenStore};
-use samspel_store::{KeySource, SqliteStore, Vault};
+use samspel_store::{KeySource, SqliteStore, Vault, VaultError};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
@@ -15,26 +15,33 @@ use crate::exit::{CliError, Exit};
 /// Holds the vault's key, where a file is not wanted.
 const VARIABLE: &str = "SAMSPEL_KEY";
 
-/// Opens the vault of a configuration, if an account needs one: if there is a credential that its server may replace.
-pub async fn open(config: &Config, store: &SqliteStore) -> Result<Option<Arc<Vault>>, CliError> {
-    let rotates = config
-        .accounts
-        .values()
-        .flat_map(|account| account.credentials.values())
-        .any(|credential| credential.client_id.is_some());
-    if !rotates {
-        return Ok(None);
-    }
+/// The vault of a configuration. Its key is made if there is none and nothing was ever made with one.
+pub async fn vault(config: &Config, store: &SqliteStore) -> Result<Arc<Vault>, CliError> {
     let key = match std::env::var(VARIABLE) {
         Ok(text) if !text.is_empty() => KeySource::Base64(SecretString::from(text)),
         _ => KeySource::File(config.resolve(&config.host.key)),
     };
-    let vault = Vault::open(store, key).await.map_err(|error| {
-        CliError::new(Exit::Failure, error).remedy(format!(
+    let vault = Vault::open(store, key).await.map_err(unusable)?;
+    Ok(Arc::new(vault))
+}
+
+/// Whether an account needs the vault: there is a credential that its server may replace.
+pub fn are_kept(config: &Config) -> bool {
+    config
+        .accounts
+        .values()
+        .flat_map(|account| account.credentials.values())
+        .any(|credential| credential.client_id.is_some())
+}
+
+/// What to do about a vault that does not open.
+pub fn unusable(error: VaultError) -> CliError {
+    match error {
+        VaultError::Store(error) => error.into(),
+        error => CliError::new(Exit::Failure, error).remedy(format!(
             "`host.key` names the file of the key; the environment variable {VARIABLE} can hold it instead"
-        ))
-    })?;
-    Ok(Some(Arc::new(vault)))
+        )),
+    }
 }
 
 /// Refresh tokens of one account.

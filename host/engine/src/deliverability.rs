@@ -1,7 +1,7 @@
 //! Bounces and complaints. They belong to an address: they do not move when the address changes.
 
 use samspel_model::link::DeliverabilityBase;
-use samspel_model::{Deliverability, DeliverabilityState, Side};
+use samspel_model::{Deliverability, DeliverabilityState, Guard, Side};
 
 use crate::policy::Policy;
 
@@ -30,7 +30,7 @@ pub fn merge_deliverability(
             b: state(Side::B),
         },
     };
-    if address_changes {
+    if address_changes && Guard::BounceBelongsToAddress.stands() {
         return decision;
     }
     for source in Side::BOTH {

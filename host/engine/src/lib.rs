@@ -4,15 +4,19 @@
 //! from it, so that the same inputs always give the same plan. A reader follows the order of a decision:
 //! [`spec`] (what the operator wrote) -> [`policy`] (checked against both collections) -> [`matching`] (which records
 //! are one) -> [`plan`](mod@plan) (what to do about a link) -> [`merge`] (one field), [`consent`], [`deliverability`] ->
-//! [`settle`] (what an outcome makes true).
+//! [`settle`] (what an outcome makes true). [`valve`] bounds what all plans of a run may do together.
+//! [`roundtrip`] tries a mapping on records before it is used.
 
 pub mod consent;
 pub mod deliverability;
 pub mod matching;
 pub mod merge;
 pub mod normalize;
+pub mod oscillation;
 pub mod plan;
 pub mod policy;
+pub mod pseudonym;
+pub mod roundtrip;
 pub mod settle;
 pub mod spec;
 pub mod transform;

@@ -11,7 +11,7 @@
 use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
-use samspel_model::{FieldBase, Fields, Side};
+use samspel_model::{FieldBase, Fields, Guard, Side};
 use serde_json::Value;
 
 use crate::normalize::{Normal, is_empty};
@@ -57,9 +57,21 @@ pub struct FieldWrite {
 }
 
 /// Decides about one field. Without a base the two records meet for the first time: then an empty value is filled
-/// from the other side, and nothing is cleared.
-pub fn merge(rule: &FieldRule, base: Option<&FieldBase>, sides: [SideValue<'_>; 2]) -> Decision {
-    decide(rule, base, sides).unwrap_or_else(Decision::Conflict)
+/// from the other side, and nothing is cleared. `verdict`: the side whose value holds, if an operator named one; it
+/// decides what would be left to a person.
+pub fn merge(
+    rule: &FieldRule,
+    base: Option<&FieldBase>,
+    sides: [SideValue<'_>; 2],
+    verdict: Option<Side>,
+) -> Decision {
+    let decision = decide(rule, base, sides).unwrap_or_else(Decision::Conflict);
+    match (decision, verdict) {
+        (Decision::Conflict(_), Some(side)) => {
+            win(rule, sides, side).unwrap_or_else(Decision::Conflict)
+        }
+        (decision, _) => decision,
+    }
 }
 
 fn decide(
@@ -81,12 +93,16 @@ fn decide(
             .same(sides[side.index()].value, base.image(side))
     });
     match moved {
+        [_, _] if !Guard::ThreeWayMerge.stands() && !equal()? => flow(rule, sides, Side::A),
+        [false, false] if base.undone && !equal()? => Ok(undecided(
+            "a write of this field was taken back; say which value holds, or change one of them",
+        )),
         [false, false] if base.rule == rule.fingerprint => Ok(Decision::Nothing),
         // The mapping changed and the records did not: taken over without a write.
         [false, false] => Ok(advance()),
         _ if equal()? => Ok(advance()),
-        [true, false] => flow(rule, sides, Side::A),
-        [false, true] => flow(rule, sides, Side::B),
+        [true, false] => flow_over(rule, base, sides, Side::A),
+        [false, true] => flow_over(rule, base, sides, Side::B),
         [true, true] => both_changed(rule, base, sides),
     }
 }
@@ -99,8 +115,8 @@ fn first(rule: &FieldRule, sides: [SideValue<'_>; 2]) -> Result<Decision, String
         [true, false] => flow(rule, sides, Side::B),
         [false, true] => flow(rule, sides, Side::A),
         [false, false] => match rule.to {
-            [false, true] => flow(rule, sides, Side::A),
-            [true, false] => flow(rule, sides, Side::B),
+            [false, true] => win(rule, sides, Side::A),
+            [true, false] => win(rule, sides, Side::B),
             _ => match rule.first_sync {
                 FirstSync::A => win(rule, sides, Side::A),
                 FirstSync::B => win(rule, sides, Side::B),
@@ -116,6 +132,9 @@ fn both_changed(
     base: &FieldBase,
     sides: [SideValue<'_>; 2],
 ) -> Result<Decision, String> {
+    if !Guard::ConflictIsDecided.stands() {
+        return Ok(Decision::Advance(images(rule, sides)));
+    }
     match rule.to {
         [false, true] => return win(rule, sides, Side::A),
         [true, false] => return win(rule, sides, Side::B),
@@ -156,11 +175,30 @@ fn win(rule: &FieldRule, sides: [SideValue<'_>; 2], source: Side) -> Result<Deci
     if let Decision::Write(write) = &mut decision {
         let loser = source.other();
         let value = sides[loser.index()].value;
-        if !is_empty(value) {
+        if !is_empty(value) && Guard::LoserIsJournalled.stands() {
             write.lost = Some((loser, value.clone()));
         }
     }
     Ok(decision)
+}
+
+/// The source moved and the target did not. Where the target's value is its own, and not what the source's was when the
+/// two were last reconciled (it may not flow back, or a person left the two apart), it is overruled.
+fn flow_over(
+    rule: &FieldRule,
+    base: &FieldBase,
+    sides: [SideValue<'_>; 2],
+    source: Side,
+) -> Result<Decision, String> {
+    let target = source.other();
+    let written = rule.map(target, base.image(source), sides[source.index()].record);
+    let own =
+        !written.is_ok_and(|written| rule.normalizer.same(&written, sides[target.index()].value));
+    if own {
+        win(rule, sides, source)
+    } else {
+        flow(rule, sides, source)
+    }
 }
 
 /// The source's value flows to the other side, if the direction allows; otherwise both keep theirs.
@@ -173,6 +211,12 @@ fn flow(rule: &FieldRule, sides: [SideValue<'_>; 2], source: Side) -> Result<Dec
     let value = rule.map(target, from.value, from.record)?;
     if rule.normalizer.same(&value, sides[target.index()].value) {
         return Ok(Decision::Advance(images(rule, sides)));
+    }
+    if !rule.comes_back(source, from.value, &value, sides.map(|side| side.record)) {
+        return Ok(Decision::Conflict(format!(
+            "the value of side {source} does not come back as it was: `to-a` and `to-b` of this field do not undo each \
+             other; correct them, or let the field flow one way only"
+        )));
     }
     let mut base = images(rule, sides);
     *image_mut(&mut base, target) = value.clone();
@@ -206,6 +250,7 @@ fn union(rule: &FieldRule, base: &FieldBase, sides: [SideValue<'_>; 2]) -> Decis
         a: to[0].clone().unwrap_or_else(|| sides[0].value.clone()),
         b: to[1].clone().unwrap_or_else(|| sides[1].value.clone()),
         rule: rule.fingerprint.clone(),
+        undone: false,
     };
     if to == [None, None] {
         return Decision::Advance(base);
@@ -226,6 +271,7 @@ fn images(rule: &FieldRule, sides: [SideValue<'_>; 2]) -> FieldBase {
         a: sides[0].value.clone(),
         b: sides[1].value.clone(),
         rule: rule.fingerprint.clone(),
+        undone: false,
     }
 }
 

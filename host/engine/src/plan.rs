@@ -1,19 +1,18 @@
 //! What to do about one link: a pure function of what is known.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 use samspel_model::consent::Consent;
 use samspel_model::link::Restriction;
-use samspel_model::store::Observation;
+use samspel_model::store::{Decision as Told, Observation, Verdict};
 use samspel_model::write::Removal;
-use samspel_model::{Base, ConsentState, Deliverability, FieldBase, Fields, Presence, Side};
+use samspel_model::{Base, ConsentState, Deliverability, FieldBase, Fields, Guard, Presence, Side};
 use serde_json::Value;
 
-use crate::consent::{self, merge_consent};
+use crate::consent::{self, Restrictions, Said, merge_consent};
 use crate::deliverability::merge_deliverability;
 use crate::merge::{Decision, SideValue, merge};
 use crate::normalize::is_empty;
+use crate::oscillation;
 use crate::policy::{FieldRule, Policy};
 use crate::spec::NewMembers;
 
@@ -24,6 +23,20 @@ pub struct LinkState<'a> {
     pub base: &'a Base,
     /// What each side was last seen to hold.
     pub seen: [&'a Observation; 2],
+    /// The opt-outs in force for the person.
+    pub restricted: &'a Restrictions,
+    /// What an operator said about this link.
+    pub told: &'a [Told],
+}
+
+impl LinkState<'_> {
+    /// The side that an operator named for a field or a consent.
+    fn verdict(&self, about: &str) -> Option<Side> {
+        self.told.iter().find_map(|told| match told.verdict {
+            Verdict::Take(side) if told.about == about => Some(side),
+            _ => None,
+        })
+    }
 }
 
 /// A change of one record.
@@ -113,8 +126,10 @@ pub struct LinkPlan {
     pub undecided: Vec<Undecided>,
     /// Values that lost.
     pub losers: Vec<Loser>,
-    /// An opt-out that was lifted, and by what.
-    pub lifted: Vec<(Restriction, Consent)>,
+    /// Opt-outs that are in force and were not known, or not as new, by the name of the consent rule.
+    pub restrict: Vec<(String, Restriction)>,
+    /// Opt-outs that were lifted, and by what, by the name of the consent rule.
+    pub lifted: Vec<(String, Restriction, Consent)>,
     /// The pair comes apart or together.
     pub ending: Option<Ending>,
 }
@@ -156,11 +171,13 @@ fn part(state: &LinkState<'_>, policy: &Policy, survivor: Side) -> LinkPlan {
         return plan;
     }
     let gone = survivor.other();
-    let left_only = state.seen[gone.index()].presence == Presence::OutOfScope;
+    // Leaving a filter is not a delete.
+    let left_only = state.seen[gone.index()].presence == Presence::OutOfScope
+        && Guard::LeavingIsNoDelete.stands();
+    let survives = Guard::EditBeatsDelete.stands() && edited(state, policy, survivor);
     plan.ending = Some(if left_only {
-        // Leaving a filter is not a delete.
         Ending::End
-    } else if edited(state, policy, survivor) && policy.create_in[gone.index()] {
+    } else if survives && policy.create_in[gone.index()] {
         Ending::Recreate(gone)
     } else if policy.archive_in[survivor.index()] {
         Ending::Remove(survivor, Removal::Archive)
@@ -191,7 +208,15 @@ fn reconcile(state: &LinkState<'_>, policy: &Policy, now: Timestamp) -> LinkPlan
         plan.ending = Some(Ending::Resume);
     }
     for rule in &policy.fields {
-        reconcile_field(rule, state, &mut plan, &mut writes, &mut address_changes);
+        reconcile_field(
+            rule,
+            state,
+            policy,
+            now,
+            &mut plan,
+            &mut writes,
+            &mut address_changes,
+        );
     }
     reconcile_consents(state, policy, now, &mut plan, &mut writes);
     reconcile_deliverability(state, policy, address_changes, &mut plan, &mut writes);
@@ -202,6 +227,8 @@ fn reconcile(state: &LinkState<'_>, policy: &Policy, now: Timestamp) -> LinkPlan
 fn reconcile_field(
     rule: &FieldRule,
     state: &LinkState<'_>,
+    policy: &Policy,
+    now: Timestamp,
     plan: &mut LinkPlan,
     writes: &mut [SideWrite; 2],
     address_changes: &mut bool,
@@ -218,7 +245,15 @@ fn reconcile_field(
     let [Some(a), Some(b)] = values else { return };
     let sides = [a, b];
     let base = state.base.fields.get(&rule.name);
-    match merge(rule, base, sides) {
+    let verdict = state.verdict(&rule.name);
+    let mut decision = merge(rule, base, sides, verdict);
+    if let Decision::Write(write) = &decision
+        && verdict.is_none()
+        && oscillation::is_repeated(rule, policy, state.base.flips.get(&rule.name), write, now)
+    {
+        decision = Decision::Conflict(oscillation::WHY.to_owned());
+    }
+    match decision {
         Decision::Nothing => {}
         Decision::Advance(images) => {
             plan.advance.fields.insert(rule.name.clone(), images);
@@ -252,12 +287,14 @@ fn reconcile_field(
                     .insert(name.clone(), sides[side.index()].value.clone());
                 target.patch.insert(name, value);
                 if both {
+                    // Neither write alone makes the base true: once both are done the two are found to be equal.
                     target.shared.push(rule.name.clone());
+                } else {
+                    target
+                        .base
+                        .fields
+                        .insert(rule.name.clone(), write.base.clone());
                 }
-                target
-                    .base
-                    .fields
-                    .insert(rule.name.clone(), write.base.clone());
             }
         }
     }
@@ -274,7 +311,18 @@ fn reconcile_consents(
         let said =
             Side::BOTH.map(|side| consent::find(rule, side, &state.seen[side.index()].consents));
         let base = state.base.consents.get(&rule.name);
-        let decision = merge_consent(rule, policy, base, said, now);
+        let known = state.restricted.get(rule);
+        let decision = merge_consent(
+            rule,
+            policy,
+            Said {
+                base,
+                said,
+                restricted: known,
+                verdict: state.verdict(&rule.name),
+            },
+            now,
+        );
         if let Some(why) = decision.conflict {
             plan.undecided.push(Undecided {
                 about: rule.name.clone(),
@@ -283,7 +331,12 @@ fn reconcile_consents(
             });
             continue;
         }
-        plan.lifted.extend(decision.lifted);
+        if let Some((restriction, evidence)) = decision.lifted {
+            plan.lifted.push((rule.name.clone(), restriction, evidence));
+        }
+        if let Some(restriction) = decision.restriction {
+            plan.restrict.push((rule.name.clone(), restriction));
+        }
         if decision.to == [None, None] {
             if base != Some(&decision.base) {
                 plan.advance
@@ -336,7 +389,7 @@ fn reconcile_deliverability(
     }
 }
 
-/// Why a record is not created on the other side, although it is not there.
+/// Why a record does not flow to the other side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Skip {
@@ -348,26 +401,30 @@ pub enum Skip {
     MissingRequired,
     /// There is no opt-in evidence, and `new-members = "skip"`.
     NoOptIn,
+    /// It is outside the sync's `filter`.
+    Filtered,
+    /// An operator said so.
+    Rejected,
 }
 
 /// What becomes of a record that has no partner.
 #[derive(Debug, Clone, PartialEq)]
 pub enum CreatePlan {
-    /// Create it.
-    Create(Box<SideWrite>),
+    /// Create it. The opt-outs that its source shows are in force from now on, by the name of the consent rule.
+    Create(Box<SideWrite>, Vec<(String, Restriction)>),
     /// Do not.
     Skip(Skip),
     /// A value cannot be mapped; why.
     Failed(String),
 }
 
-/// Decides how a record of `source` is created on the other side. `former` is the base of the link by which the
-/// record had a partner before; its opt-outs stay in force.
+/// Decides how a record of `source` is created on the other side. `restricted`: the opt-outs in force for its person.
 pub fn plan_create(
     policy: &Policy,
     source: Side,
     seen: &Observation,
-    former: Option<&Base>,
+    restricted: &Restrictions,
+    now: Timestamp,
 ) -> CreatePlan {
     let target = source.other();
     if !policy.create_in[target.index()] {
@@ -397,6 +454,7 @@ pub fn plan_create(
             a: mapped.clone(),
             b: mapped,
             rule: rule.fingerprint.clone(),
+            undone: false,
         };
         *crate::merge::image_mut(&mut images, source) = value.clone();
         write.base.fields.insert(rule.name.clone(), images);
@@ -407,30 +465,23 @@ pub fn plan_create(
     {
         return CreatePlan::Skip(Skip::MissingRequired);
     }
-    for rule in &policy.consents {
+    for rule in policy
+        .consents
+        .iter()
+        .filter(|rule| rule.held[target.index()])
+    {
         let said = consent::find(rule, source, &seen.consents);
-        let restricted = former
-            .and_then(|base| base.consents.get(&rule.name))
-            .and_then(|base| base.restricted.as_ref());
+        let restricted = restricted
+            .get(rule)
+            .filter(|_| Guard::OptOutIsRemembered.stands());
         let Some(initial) = consent::initial(rule, policy, target, said, restricted) else {
             debug_assert_eq!(policy.new_members, NewMembers::Skip);
             return CreatePlan::Skip(Skip::NoOptIn);
         };
-        let restricted = (initial.state == ConsentState::Unsubscribed)
-            .then(|| {
-                restricted.cloned().or_else(|| {
-                    initial.at.or(seen.modified).map(|at| Restriction {
-                        side: source,
-                        at,
-                        evidence: initial.evidence.clone(),
-                    })
-                })
-            })
-            .flatten();
         let mut base = samspel_model::link::ConsentBase {
             a: initial.state.clone(),
             b: initial.state.clone(),
-            restricted,
+            told: [initial.state == ConsentState::Unsubscribed; 2],
         };
         *consent::image_mut(&mut base, source) =
             said.map_or(ConsentState::Unspecified, |consent| consent.state.clone());
@@ -447,7 +498,22 @@ pub fn plan_create(
         carried.map(|carried| carried.state.clone());
     write.deliverability = carried.cloned();
     write.base.deliverability = Some(base);
-    CreatePlan::Create(Box::new(write))
+    let opted_out = policy
+        .consents
+        .iter()
+        .filter_map(|rule| {
+            let said = consent::find(rule, source, &seen.consents);
+            let account = &policy.accounts[source.index()];
+            let raised = consent::shown(
+                restricted.get(rule),
+                account,
+                said,
+                seen.modified.unwrap_or(now),
+            )?;
+            Some((rule.name.clone(), raised))
+        })
+        .collect();
+    CreatePlan::Create(Box::new(write), opted_out)
 }
 
 /// Whether the two records say the same, in everything that the sync keeps in step: the names of what differs.
@@ -461,20 +527,17 @@ pub fn differences(state: &LinkState<'_>, policy: &Policy) -> Vec<String> {
             names.push(rule.name.clone());
         }
     }
-    let empty = BTreeMap::new();
-    let bases = if state.base.ended {
-        &empty
-    } else {
-        &state.base.consents
-    };
     for rule in &policy.consents {
         let said = Side::BOTH.map(|side| {
             consent::find(rule, side, &state.seen[side.index()].consents)
                 .map_or(ConsentState::Unspecified, |consent| consent.state.clone())
         });
-        let base = bases
+        let base = state
+            .base
+            .consents
             .get(&rule.name)
-            .filter(|base| base.restricted.is_some());
+            .filter(|base| base.told != [false, false] && !state.base.ended);
+        let in_force = base.is_some() || state.restricted.get(rule).is_some();
         let restricted = said
             .each_ref()
             .map(|state| *state == ConsentState::Unsubscribed);
@@ -487,7 +550,7 @@ pub fn differences(state: &LinkState<'_>, policy: &Policy) -> Vec<String> {
             !restricted[side.index()]
                 && !taken(side)
                 && rule.can_restrict[side.index()]
-                && (base.is_some() || restricted[side.other().index()])
+                && (in_force || restricted[side.other().index()])
         });
         if missing {
             names.push(rule.name.clone());

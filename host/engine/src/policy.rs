@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use jiff::SignedDuration;
 use phonenumber::country;
 use samspel_model::schema::DeliverabilitySupport;
 use samspel_model::{Access, Collection, Field, Fields, Role, Side};
@@ -99,6 +100,25 @@ impl FieldRule {
         ))
     }
 
+    /// Whether a value that flows both ways, and became `mapped` on the way from `source`, would come back as it was.
+    /// Where it would not, each side would take the other's copy for an edit.
+    pub fn comes_back(
+        &self,
+        source: Side,
+        value: &Value,
+        mapped: &Value,
+        records: [&Fields; 2],
+    ) -> bool {
+        if self.to != [true, true] || self.transforms.iter().all(Option::is_none) {
+            return true;
+        }
+        let target = source.other();
+        let mut record = records[target.index()].clone();
+        record.insert(self.field(target).to_owned(), mapped.clone());
+        self.map(source, mapped, &record)
+            .is_ok_and(|back| self.normalizer.same(&back, value))
+    }
+
     /// Whether the two sides' values mean the same.
     ///
     /// # Errors
@@ -125,15 +145,40 @@ pub struct ConsentRule {
     pub channel: String,
     /// Each side's name of the purpose.
     pub purposes: [String; 2],
+    /// Whether each side holds it. An opt-out of the other side is remembered for a side that does not, so that it
+    /// reaches what that side's records are linked to by other syncs.
+    pub held: [bool; 2],
     /// Whether an opt-out can be written to each side.
     pub can_restrict: [bool; 2],
     /// Whether an opt-in can be written to each side.
     pub can_grant: [bool; 2],
 }
 
+impl ConsentRule {
+    /// A side's name of the purpose.
+    pub fn purpose(&self, side: Side) -> &str {
+        &self.purposes[side.index()]
+    }
+}
+
+/// When a field whose values go to and fro is left alone.
+#[derive(Debug, Clone, Copy)]
+pub struct Oscillation {
+    /// The same value was written so often already.
+    pub repeats: u8,
+    /// Within this time.
+    pub window: SignedDuration,
+}
+
 /// How to decide everything about a sync.
 #[derive(Debug, Clone)]
 pub struct Policy {
+    /// The account of each side.
+    pub accounts: [String; 2],
+    /// Which records of each side take part.
+    filters: [Option<Transform>; 2],
+    /// When a field is left alone.
+    pub oscillation: Oscillation,
     /// The mapping.
     pub fields: Vec<FieldRule>,
     /// Which of them tells that two records are one.
@@ -201,6 +246,8 @@ impl Policy {
             }
         }
         let consents = consent_rules(spec, collections, &mut errors);
+        let filters = filters(spec, &mut errors);
+        let window = duration("oscillation.window", &spec.oscillation.window, &mut errors);
         for (direction, collection, allowed) in [
             ("a", a, matches!(spec.create, Flow::BToA)),
             ("b", b, matches!(spec.create, Flow::AToB)),
@@ -235,6 +282,12 @@ impl Policy {
         let match_fields = [match_a.clone(), match_b.clone()];
         let per_side = |f: &dyn Fn(Side, &Collection) -> bool| [f(Side::A, a), f(Side::B, b)];
         Ok(Self {
+            accounts: [spec.a.account.clone(), spec.b.account.clone()],
+            filters,
+            oscillation: Oscillation {
+                repeats: spec.oscillation.repeats.max(1),
+                window,
+            },
             unique_match: match_fields
                 .each_ref()
                 .map(|field| field.has(&Role::UniqueKey)),
@@ -287,6 +340,23 @@ impl Policy {
         matching::key(field, fields.get(&field.name)?)
     }
 
+    /// Whether a record of a side takes part in the sync.
+    ///
+    /// # Errors
+    /// The side's filter cannot be applied to this record; for people.
+    pub fn takes_part(&self, side: Side, fields: &Fields) -> Result<bool, String> {
+        let Some(filter) = &self.filters[side.index()] else {
+            return Ok(true);
+        };
+        match filter.apply(&Value::Null, fields)? {
+            Value::Bool(takes_part) => Ok(takes_part),
+            _ => Err(format!(
+                "the filter `{}` gives neither true nor false",
+                filter.source()
+            )),
+        }
+    }
+
     /// The names of the fields of a side that the sync needs.
     pub fn needed(&self, side: Side) -> Vec<String> {
         let mut names: Vec<String> = self
@@ -305,6 +375,7 @@ impl Policy {
         self.fields
             .iter()
             .flat_map(|rule| rule.transforms.iter().flatten())
+            .chain(self.filters.iter().flatten())
             .any(|transform| transform.source().contains("record"))
     }
 }
@@ -323,19 +394,28 @@ pub fn check_expressions(spec: &SyncSpec) -> Result<(), PolicyErrors> {
         region(field, index, &mut errors);
     }
     duplicates(spec, &mut errors);
+    filters(spec, &mut errors);
     for (setting, text) in [
         ("interval", &spec.interval),
         ("full-comparison", &spec.full_comparison),
+        ("oscillation.window", &spec.oscillation.window),
     ] {
-        if !text
-            .parse::<jiff::SignedDuration>()
-            .is_ok_and(|duration| duration.is_positive())
-        {
+        duration(setting, text, &mut errors);
+    }
+    for (setting, threshold) in [
+        ("valves.deletes", spec.valves.deletes),
+        ("valves.creates", spec.valves.creates),
+        ("valves.changes", spec.valves.changes),
+    ] {
+        if threshold.percent > 100 {
             errors.add(
-                setting,
-                format!("`{text}` is not a duration such as `30s`, `5m` or `24h`"),
+                format!("{setting}.percent"),
+                "there are 100 percent".to_owned(),
             );
         }
+    }
+    if !(1..=10).contains(&spec.oscillation.repeats) {
+        errors.add("oscillation.repeats", "must be from 1 to 10".to_owned());
     }
     if !spec
         .fields
@@ -371,6 +451,28 @@ impl Errors {
             Err(PolicyErrors(self.0))
         }
     }
+}
+
+/// A positive duration; an hour where it is none, which is an error.
+fn duration(setting: &str, text: &str, errors: &mut Errors) -> SignedDuration {
+    match text.parse::<SignedDuration>() {
+        Ok(duration) if duration.is_positive() => duration,
+        _ => {
+            errors.add(
+                setting,
+                format!("`{text}` is not a duration such as `30s`, `5m` or `24h`"),
+            );
+            SignedDuration::from_hours(1)
+        }
+    }
+}
+
+fn filters(spec: &SyncSpec, errors: &mut Errors) -> [Option<Transform>; 2] {
+    [("filter.a", &spec.filter.a), ("filter.b", &spec.filter.b)].map(|(setting, source)| {
+        Transform::compile(source.as_deref()?)
+            .map_err(|why| errors.add(setting, why))
+            .ok()
+    })
 }
 
 fn flows(flow: Flow, to: Side) -> bool {
@@ -617,7 +719,11 @@ fn consent_rules(
         None => a
             .consent_slots
             .iter()
-            .filter(|slot| b.slot(&slot.channel, &slot.purpose).is_some())
+            .chain(
+                b.consent_slots
+                    .iter()
+                    .filter(|slot| a.slot(&slot.channel, &slot.purpose).is_none()),
+            )
             .map(|slot| {
                 (
                     slot.channel.clone(),
@@ -630,19 +736,20 @@ fn consent_rules(
     let mut rules = Vec::new();
     for (index, (channel, purpose_a, purpose_b)) in pairs.into_iter().enumerate() {
         let slots = [a.slot(&channel, &purpose_a), b.slot(&channel, &purpose_b)];
-        let [Some(slot_a), Some(slot_b)] = slots else {
+        if slots == [None, None] {
             errors.add(
                 format!("consent.purposes[{index}]"),
                 format!(
-                    "one of the sides has no consent `{channel}/{purpose_a}` or `{channel}/{purpose_b}`"
+                    "neither side has a consent `{channel}/{purpose_a}` or `{channel}/{purpose_b}`"
                 ),
             );
             continue;
-        };
+        }
         rules.push(ConsentRule {
             name: format!("{channel}/{purpose_a}"),
-            can_restrict: [slot_a.can_restrict, slot_b.can_restrict],
-            can_grant: [slot_a.can_grant, slot_b.can_grant],
+            held: slots.map(|slot| slot.is_some()),
+            can_restrict: slots.map(|slot| slot.is_some_and(|slot| slot.can_restrict)),
+            can_grant: slots.map(|slot| slot.is_some_and(|slot| slot.can_grant)),
             purposes: [purpose_a, purpose_b],
             channel,
         });

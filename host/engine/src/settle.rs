@@ -1,30 +1,38 @@
 //! What a confirmed write makes true.
 
-use samspel_model::intent::Intent;
-use samspel_model::{Base, Consent, ConsentState, Entity};
+use jiff::Timestamp;
+use samspel_model::intent::{Effect, Intent};
+use samspel_model::store::Observation;
+use samspel_model::{Base, Consent, ConsentState, Entity, Guard, Presence};
 use serde_json::Value;
 
 use crate::consent;
 use crate::deliverability;
 use crate::merge;
-use crate::policy::Policy;
+use crate::normalize::is_empty;
+use crate::oscillation;
+use crate::policy::{FieldRule, Policy};
 
 /// Lays the base entries of a confirmed write over a link's base. The source's image is what was planned from; the
 /// target's is what the remote says it now holds, which may differ from what was sent.
-pub fn settle(base: &mut Base, intent: &Intent, written: &Entity, policy: &Policy) {
+/// `at`: when it was written.
+pub fn settle(base: &mut Base, intent: &Intent, written: &Entity, policy: &Policy, at: Timestamp) {
     let target = intent.target;
+    if matches!(intent.effect, Effect::Update(_)) {
+        for (name, sent) in &intent.patch {
+            if let Some(rule) = rule(intent, name, policy) {
+                let flips = base.flips.entry(rule.name.clone()).or_default();
+                oscillation::remember(flips, rule, target, sent, at);
+            }
+        }
+    }
     for (name, planned) in &intent.base.fields {
         let mut images = planned.clone();
         if let Some(rule) = policy.fields.iter().find(|rule| &rule.name == name)
             && let Some(value) = written.fields.get(rule.field(target))
+            && Guard::WhatTheRemoteHolds.stands()
         {
             *merge::image_mut(&mut images, target) = value.clone();
-        }
-        if let Some(known) = base.fields.get(name)
-            && intent.shared.contains(name)
-        {
-            let other = target.other();
-            *merge::image_mut(&mut images, other) = known.image(other).clone();
         }
         base.fields.insert(name.clone(), images);
     }
@@ -35,11 +43,15 @@ pub fn settle(base: &mut Base, intent: &Intent, written: &Entity, policy: &Polic
         {
             *consent::image_mut(&mut images, target) = said.state.clone();
         }
-        if let Some(known) = base.consents.get(name)
-            && intent.shared.contains(name)
-        {
+        if intent.shared.contains(name) {
+            // The other side has a write of its own, which makes its image true.
             let other = target.other();
-            *consent::image_mut(&mut images, other) = known.image(other).clone();
+            let known = base.consents.get(name);
+            images.told[other.index()] = known.is_some_and(|known| known.told[other.index()]);
+            *consent::image_mut(&mut images, other) = known
+                .map_or(ConsentState::Unspecified, |known| {
+                    known.image(other).clone()
+                });
         }
         base.consents.insert(name.clone(), images);
     }
@@ -49,6 +61,16 @@ pub fn settle(base: &mut Base, intent: &Intent, written: &Entity, policy: &Polic
             *deliverability::image_mut(&mut images, target) = Some(said.state.clone());
         }
         base.deliverability = Some(images);
+    }
+    if !Guard::OnlyPatchedFieldsAdvance.stands() {
+        for rule in &policy.fields {
+            if let (Some(value), Some(known)) = (
+                written.fields.get(rule.field(target)),
+                base.fields.get_mut(&rule.name),
+            ) {
+                *merge::image_mut(known, target) = value.clone();
+            }
+        }
     }
     base.ended = false;
 }
@@ -77,6 +99,60 @@ pub fn is_applied(intent: &Intent, now: &Entity, policy: &Policy) -> bool {
     fields_are_applied(intent, now, policy) && consents && deliverability
 }
 
+/// Whether what is known of the target has moved since a write was decided: it is gone, or a field that is to be
+/// written holds something else than it did, and not what is to be written.
+pub fn is_overtaken(intent: &Intent, seen: &Observation, policy: &Policy) -> bool {
+    seen.presence != Presence::Present
+        || intent.before.iter().any(|(name, before)| {
+            moved(intent, name, before, seen, policy)
+                .is_some_and(|value| !same(intent, name, value, &intent.patch[name], policy))
+        })
+}
+
+/// Values that were read while a write was under way and that it has overwritten, by the name of the field's mapping.
+pub fn overwritten<'s>(
+    intent: &Intent,
+    seen: &'s Observation,
+    written: &Entity,
+    policy: &Policy,
+) -> Vec<(String, &'s Value)> {
+    intent
+        .before
+        .iter()
+        .filter_map(|(name, before)| {
+            let value = moved(intent, name, before, seen, policy)?;
+            let now = written.fields.get(name).unwrap_or(&Value::Null);
+            let lost = !is_empty(value)
+                && !same(intent, name, value, &intent.patch[name], policy)
+                && !same(intent, name, value, now, policy);
+            let rule = rule(intent, name, policy)?;
+            lost.then(|| (rule.name.clone(), value))
+        })
+        .collect()
+}
+
+/// The value of a field that is to be written, if it is no longer what the write was decided on.
+fn moved<'s>(
+    intent: &Intent,
+    name: &str,
+    before: &Value,
+    seen: &'s Observation,
+    policy: &Policy,
+) -> Option<&'s Value> {
+    let value = seen.fields.get(name)?;
+    let moved = intent.patch.contains_key(name) && !same(intent, name, value, before, policy);
+    moved.then_some(value)
+}
+
+fn rule<'p>(intent: &Intent, name: &str, policy: &'p Policy) -> Option<&'p FieldRule> {
+    let mut rules = policy.fields.iter();
+    rules.find(|rule| rule.field(intent.target) == name)
+}
+
+fn same(intent: &Intent, name: &str, one: &Value, other: &Value, policy: &Policy) -> bool {
+    rule(intent, name, policy).map_or(one == other, |rule| rule.normalizer.same(one, other))
+}
+
 /// Whether a record that was found looks like a create that ended half way: its fields are as they were to be written,
 /// and nobody has said anything yet about what is missing.
 pub fn is_half_created(intent: &Intent, now: &Entity, policy: &Policy) -> bool {
@@ -95,22 +171,10 @@ fn said_of<'a>(now: &'a Entity, expected: &Consent) -> Option<&'a Consent> {
 }
 
 fn fields_are_applied(intent: &Intent, now: &Entity, policy: &Policy) -> bool {
-    let same = |name: &String, expected: &Value| {
-        let Some(value) = now.fields.get(name) else {
-            return false;
-        };
-        let rule = policy
-            .fields
-            .iter()
-            .find(|rule| rule.field(intent.target) == name);
-        rule.map_or(value == expected, |rule| {
-            rule.normalizer.same(value, expected)
-        })
-    };
-    intent
-        .patch
-        .iter()
-        .all(|(name, expected)| same(name, expected))
+    intent.patch.iter().all(|(name, expected)| {
+        let value = now.fields.get(name);
+        value.is_some_and(|value| same(intent, name, value, expected, policy))
+    })
 }
 
 /// Whether a record that was just written holds something in a mapped field that the base does not know: somebody

@@ -30,6 +30,16 @@ pub struct SyncSpec {
     /// The mapping, field by field.
     #[schemars(length(min = 1))]
     pub fields: Vec<FieldSpec>,
+    /// Which records of each side take part. A record that leaves its filter is not deleted on the other side: nothing
+    /// flows any more until it is back.
+    #[serde(default)]
+    pub filter: FilterSpec,
+    /// How much a run may do before a person has to agree (`samspel holds`).
+    #[serde(default)]
+    pub valves: ValveSpec,
+    /// When a field whose values go to and fro is left alone.
+    #[serde(default)]
+    pub oscillation: OscillationSpec,
     /// Opt-ins and opt-outs.
     #[serde(default)]
     pub consent: ConsentSpec,
@@ -61,6 +71,72 @@ pub struct EndpointSpec {
     pub account: String,
     /// The name of one of its collections; `samspel account check` lists them.
     pub collection: String,
+}
+
+/// Which records take part: CEL expressions over `record` that give true or false.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct FilterSpec {
+    /// Of A: `record.lifecyclestage == "customer"`. Default: all.
+    #[serde(default)]
+    pub a: Option<String>,
+    /// Of B. Default: all.
+    #[serde(default)]
+    pub b: Option<String>,
+}
+
+/// How much a run may do before a person has to agree. Opt-outs pass all valves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct ValveSpec {
+    /// Records that are taken away. All of a run's removals are held if there are more.
+    pub deletes: Threshold,
+    /// Records that are created, once the first sync is complete.
+    pub creates: Threshold,
+    /// Records in which one field is changed.
+    pub changes: Threshold,
+}
+
+impl Default for ValveSpec {
+    fn default() -> Self {
+        let threshold = |count, percent| Threshold { count, percent };
+        Self {
+            deletes: threshold(10, 10),
+            creates: threshold(100, 20),
+            changes: threshold(200, 50),
+        }
+    }
+}
+
+/// So many records, or so many percent of the linked pairs, whichever is more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Threshold {
+    /// Records.
+    pub count: u64,
+    /// Percent of the links.
+    #[schemars(range(max = 100))]
+    pub percent: u8,
+}
+
+/// When a field whose values go to and fro is left alone and becomes a conflict.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct OscillationSpec {
+    /// The same value was written so often already.
+    #[schemars(range(min = 1, max = 10))]
+    pub repeats: u8,
+    /// Within this time, such as `6h`.
+    pub window: String,
+}
+
+impl Default for OscillationSpec {
+    fn default() -> Self {
+        Self {
+            repeats: 3,
+            window: "6h".to_owned(),
+        }
+    }
 }
 
 /// Whether a sync writes.

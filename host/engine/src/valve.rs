@@ -1,7 +1,104 @@
-//! Safety valves: how much a run may do before a person has to agree.
+//! Safety valves: how much a run may do before a person has to agree. A pure fold over the plans of a run.
 
-/// How many removals a run may make of so many links: 10, or a tenth of them, whichever is more. (sync-engine: more
-/// are held.)
-pub fn allowed_removals(links: u64) -> u64 {
-    (links / 10).max(10)
+use std::collections::BTreeMap;
+
+use samspel_model::Guard;
+
+use crate::spec::{Threshold, ValveSpec};
+
+/// What a run has done so far, against what it may do.
+#[derive(Debug, Clone)]
+pub struct Meter {
+    valves: ValveSpec,
+    links: u64,
+    /// Everything is created on the first sync.
+    creates_are_free: bool,
+    creates: u64,
+    changes: BTreeMap<String, u64>,
+    removals: u64,
+}
+
+impl Meter {
+    /// For a run over so many links. `first`: the first sync is not complete.
+    pub fn new(valves: ValveSpec, links: u64, first: bool) -> Self {
+        Self {
+            valves,
+            links,
+            creates_are_free: first,
+            creates: 0,
+            changes: BTreeMap::new(),
+            removals: 0,
+        }
+    }
+
+    /// Whether one more record may be created. It is counted if so.
+    pub fn create(&mut self) -> bool {
+        let free = self.creates_are_free || !Guard::CreateValve.stands();
+        let allowed = free || self.creates < most(self.valves.creates, self.links);
+        self.creates += u64::from(allowed);
+        allowed
+    }
+
+    /// Whether a field may be changed in one more record. It is counted if so.
+    pub fn change(&mut self, rule: &str) -> bool {
+        let most = most(self.valves.changes, self.links);
+        let changed = match self.changes.get_mut(rule) {
+            Some(changed) => changed,
+            None => self.changes.entry(rule.to_owned()).or_default(),
+        };
+        let allowed = *changed < most || !Guard::ChangeValve.stands();
+        *changed += u64::from(allowed);
+        allowed
+    }
+
+    /// Whether so many removals may be made, besides those that were counted.
+    pub fn allows_removals(&self, wanted: u64) -> bool {
+        !Guard::DeleteValve.stands()
+            || self.removals + wanted <= most(self.valves.deletes, self.links)
+    }
+
+    /// Whether one more record may be taken away. It is counted if so.
+    pub fn remove(&mut self) -> bool {
+        let allowed = self.allows_removals(1);
+        self.removals += u64::from(allowed);
+        allowed
+    }
+}
+
+/// The count, or the share of the links, whichever is more.
+fn most(threshold: Threshold, links: u64) -> u64 {
+    let share = links.saturating_mul(u64::from(threshold.percent)) / 100;
+    share.max(threshold.count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ten_removals_or_a_tenth_of_the_links_are_allowed() {
+        for (links, allowed) in [(0, 10), (50, 10), (1_000, 100)] {
+            let mut meter = Meter::new(ValveSpec::default(), links, false);
+            let made = (0..links + 20).filter(|_| meter.remove()).count() as u64;
+            assert_eq!(made, allowed);
+        }
+    }
+
+    #[test]
+    fn the_first_sync_creates_without_bound_and_later_ones_do_not() {
+        let made = |first| {
+            let mut meter = Meter::new(ValveSpec::default(), 0, first);
+            (0..1_000).filter(|_| meter.create()).count() as u64
+        };
+        assert_eq!(made(true), 1_000);
+        assert_eq!(made(false), ValveSpec::default().creates.count);
+    }
+
+    #[test]
+    fn each_field_has_a_valve_of_its_own() {
+        let mut meter = Meter::new(ValveSpec::default(), 0, false);
+        let made = (0..1_000).filter(|_| meter.change("name=name")).count() as u64;
+        assert_eq!(made, ValveSpec::default().changes.count);
+        assert!(meter.change("phone=phone"));
+    }
 }

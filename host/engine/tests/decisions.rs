@@ -3,11 +3,12 @@
 
 mod support;
 
+use samspel_engine::consent::Restrictions;
 use samspel_engine::plan::{CreatePlan, Ending, Skip, plan_create};
 use samspel_model::write::Removal;
 use samspel_model::{ConsentState, DeliverabilityState, Presence, Side};
 use serde_json::{Value, json};
-use support::{SPEC, World, at, bounced, consent, policy, seen};
+use support::{SPEC, World, at, bounced, consent, now, policy, seen};
 
 fn pair() -> World {
     World::new(
@@ -157,13 +158,50 @@ fn a_changed_mapping_is_taken_over_without_a_write() {
     let mut world = settled();
     let other = SPEC.replace(
         r#"b = "NAME", on-conflict"#,
-        r#"b = "NAME", to-b = "value + '!'", on-conflict"#,
+        r#"b = "NAME", to-b = "value + '!'", direction = "a-to-b", on-conflict"#,
     );
     let plan = world.step(&policy(&other));
     assert_eq!(plan.writes, [None, None]);
     world.set(Side::A, "name", json!("Anna"));
     world.step(&policy(&other));
     assert_eq!(world.get(Side::B, "NAME"), "Anna!");
+}
+
+#[test]
+fn a_value_that_would_not_come_back_as_it_was_is_left_to_a_person() {
+    let mut world = settled();
+    let lossy = SPEC.replace(
+        r#"b = "NAME", on-conflict"#,
+        r#"b = "NAME", to-b = "value + '!'", on-conflict"#,
+    );
+    world.step(&policy(&lossy));
+    world.set(Side::A, "name", json!("Anna"));
+    let plan = world.step(&policy(&lossy));
+    assert_eq!(plan.writes, [None, None]);
+    assert_eq!(plan.undecided[0].about, "name=NAME");
+    let round = lossy.replacen(
+        r#"to-b = "value + '!'""#,
+        r#"to-b = "value + '!'", to-a = "value.substring(0, size(value) - 1)""#,
+        1,
+    );
+    world.step(&policy(&round));
+    assert_eq!(world.get(Side::B, "NAME"), "Anna!");
+}
+
+#[test]
+fn a_value_that_flows_over_one_of_the_targets_own_is_a_loser() {
+    let one_way = SPEC.replace("on-conflict = \"queue\"", "direction = \"a-to-b\"");
+    let policy = policy(&one_way);
+    let mut world = pair();
+    world.set(Side::B, "NAME", json!("Annie"));
+    assert_eq!(world.step(&policy).losers[0].value, "Annie");
+    world.set(Side::B, "NAME", json!("Nan"));
+    world.step(&policy);
+    assert_eq!(world.get(Side::B, "NAME"), "Nan", "nothing flows back");
+    world.set(Side::A, "name", json!("Anna"));
+    let plan = world.step(&policy);
+    assert_eq!(world.get(Side::B, "NAME"), "Anna");
+    assert_eq!(plan.losers[0].value, "Nan");
 }
 
 #[test]
@@ -261,7 +299,13 @@ fn an_ended_pair_stays_at_rest_until_both_are_there_again() {
 fn a_record_without_a_key_is_not_created() {
     let record = seen("1", json!({ "email": null, "name": "Ann" }));
     assert_eq!(
-        plan_create(&policy(SPEC), Side::A, &record, None),
+        plan_create(
+            &policy(SPEC),
+            Side::A,
+            &record,
+            &Restrictions::default(),
+            now()
+        ),
         CreatePlan::Skip(Skip::NoKey)
     );
 }
@@ -271,8 +315,14 @@ fn a_new_record_without_opt_in_evidence_becomes_what_the_setting_says() {
     let record = seen("1", json!({ "email": "a@x.org", "name": "Ann" }));
     let state = |setting: &str| {
         let text = SPEC.replace("\"transactional\"", setting);
-        match plan_create(&policy(&text), Side::A, &record, None) {
-            CreatePlan::Create(write) => Some(write.consents[0].state.clone()),
+        match plan_create(
+            &policy(&text),
+            Side::A,
+            &record,
+            &Restrictions::default(),
+            now(),
+        ) {
+            CreatePlan::Create(write, _) => Some(write.consents[0].state.clone()),
             CreatePlan::Skip(Skip::NoOptIn) => None,
             other => panic!("{other:?}"),
         }
@@ -287,8 +337,14 @@ fn a_new_record_is_subscribed_only_with_dated_evidence() {
     let mut record = seen("1", json!({ "email": "a@x.org" }));
     let mut created = |given| {
         record.consents = vec![given];
-        match plan_create(&policy(SPEC), Side::A, &record, None) {
-            CreatePlan::Create(write) => write.consents[0].state.clone(),
+        match plan_create(
+            &policy(SPEC),
+            Side::A,
+            &record,
+            &Restrictions::default(),
+            now(),
+        ) {
+            CreatePlan::Create(write, _) => write.consents[0].state.clone(),
             other => panic!("{other:?}"),
         }
     };
@@ -313,8 +369,8 @@ fn a_record_created_anew_keeps_the_opt_out_of_its_former_link() {
         ConsentState::Subscribed,
         Some("2025-01-01T00:00:00Z"),
     )];
-    let CreatePlan::Create(write) =
-        plan_create(&policy(SPEC), Side::B, &survivor, Some(&world.base))
+    let CreatePlan::Create(write, _) =
+        plan_create(&policy(SPEC), Side::B, &survivor, &world.restricted, now())
     else {
         panic!("it is created");
     };

@@ -15,8 +15,11 @@ pub trait Clock: Send + Sync {
     async fn sleep(&self, duration: Duration);
 }
 
-/// Identifiers that never repeat.
+/// Identifiers that never repeat, and chance.
 pub trait Ids: Send + Sync {
     /// A new identifier, safe in URLs and at most 40 bytes.
     fn next(&self) -> String;
+
+    /// A random number, for waits that must not coincide.
+    fn random(&self) -> u64;
 }

@@ -1,10 +1,12 @@
 //! A remote write decided and stored before it is sent.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::consent::{Consent, Deliverability};
 use crate::link::{Base, LinkId, Side};
 use crate::record::{Fields, RecordId, Revision};
+use crate::store::Decision;
 use crate::write::Removal;
 
 /// What is to be done to the target.
@@ -62,4 +64,10 @@ pub struct Intent {
     pub shared: Vec<String>,
     /// It carries an opt-out and goes before everything else.
     pub restricts: bool,
+    /// The time of the target's own opt-out, as it was when this was decided: an opt-in that it carries is newer than that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overrules: Option<Timestamp>,
+    /// What operators had said about the records. It holds again if the write is given up.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub told: Vec<Decision>,
 }

@@ -2,13 +2,14 @@
 //!
 //! This crate knows nothing about wasmtime, SQL or HTTP. [`record`], [`schema`], [`change`] and
 //! [`write`](mod@write) mirror the contract in `wit/`; [`link`], [`intent`] and [`journal`] are what the sync engine
-//! keeps; [`connector`], [`store`], [`clock`] are the ports.
+//! keeps; [`connector`], [`store`], [`clock`] are the ports; [`guard`] names what the simulation takes away.
 
 pub mod change;
 pub mod clock;
 pub mod connector;
 pub mod consent;
 pub mod descriptor;
+pub mod guard;
 pub mod intent;
 pub mod journal;
 pub mod link;
@@ -21,6 +22,7 @@ pub use change::{Absence, Fetched, Page, ReadMode, ReadRequest, Tombstone};
 pub use clock::{Clock, Ids};
 pub use connector::{CallFailure, Connector, Failure, Identity};
 pub use consent::{Consent, ConsentSlot, ConsentState, Deliverability, DeliverabilityState};
+pub use guard::Guard;
 pub use link::{Base, FieldBase, Link, LinkId, Presence, Side};
 pub use record::{Entity, Fields, RecordId, Revision};
 pub use schema::{Access, Capabilities, Collection, DeleteVisibility, Field, Role};

@@ -87,6 +87,9 @@ pub struct FieldBase {
     /// Fingerprint of the mapping under which the images were taken. Under another one they only tell whether a side
     /// moved.
     pub rule: String,
+    /// A write of this field was taken back: the two differ, and a person is asked until one of them changes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub undone: bool,
 }
 
 impl FieldBase {
@@ -106,9 +109,28 @@ pub struct ConsentBase {
     pub a: ConsentState,
     /// What B said.
     pub b: ConsentState,
-    /// An opt-out of this person that is in force. It outlives what the sides show (HubSpot forgets it with the address).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub restricted: Option<Restriction>,
+    /// Which sides were told of an opt-out in force then: what they say is their answer, even if a remote keeps no
+    /// opt-out of somebody who never opted in.
+    #[serde(
+        default,
+        rename = "restricted",
+        skip_serializing_if = "nobody",
+        deserialize_with = "told"
+    )]
+    pub told: [bool; 2],
+}
+
+fn nobody(told: &[bool; 2]) -> bool {
+    *told == [false, false]
+}
+
+/// Version 0.1.0 wrote the opt-out itself here, when both had been told.
+fn told<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<[bool; 2], D::Error> {
+    Ok(match Value::deserialize(deserializer)? {
+        Value::Array(sides) => [0, 1].map(|side| sides.get(side) == Some(&Value::Bool(true))),
+        Value::Null | Value::Bool(false) => [false, false],
+        _ => [true, true],
+    })
 }
 
 impl ConsentBase {
@@ -121,11 +143,12 @@ impl ConsentBase {
     }
 }
 
-/// An opt-out in force.
+/// An opt-out in force. It is stored with the person's records, outlives what the remotes show (HubSpot forgets it with
+/// the address), and reaches every sync that one of the records is in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Restriction {
-    /// Where it was seen first.
-    pub side: Side,
+    /// The account where it was seen.
+    pub account: String,
     /// When the person opted out, or, where the remote does not know, when it was first seen.
     pub at: Timestamp,
     /// In the remote's words.
@@ -142,6 +165,13 @@ pub struct DeliverabilityBase {
     pub b: Option<DeliverabilityState>,
 }
 
+/// What we wrote to a field lately, so that a value that goes to and fro between two remotes is noticed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Flips {
+    /// When and what: the normalised value's digest. Oldest first, a handful.
+    pub written: Vec<(Timestamp, String)>,
+}
+
 /// The merge base of a link.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Base {
@@ -154,6 +184,9 @@ pub struct Base {
     /// `None` until first reconciled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deliverability: Option<DeliverabilityBase>,
+    /// How often values of a field came back, by the name of the field mapping.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub flips: BTreeMap<String, Flips>,
     /// The pair came apart: a record was deleted or left, and that is settled. Nothing flows until both are there
     /// again; the link stays, so that the survivor is not created anew on the other side.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

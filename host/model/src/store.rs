@@ -8,18 +8,100 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use crate::change::Tombstone;
 use crate::consent::{Consent, Deliverability};
 use crate::intent::Intent;
 use crate::journal::JournalEntry;
-use crate::link::{Link, LinkId, Presence, Side};
+use crate::link::{Link, LinkId, Presence, Restriction, Side};
 use crate::record::{Entity, Fields, RecordId, Revision};
 
 /// A number that grows with every commit. An observation carries the number that was current when its request was
 /// sent, so that what was asked before a write is told from what was asked after it.
 pub type Sequence = u64;
+
+/// A step of a run that must be on disk before the next one begins. It names what was being done in an error, and
+/// where a simulation may let the process die.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Step {
+    /// Who an account is at the remote.
+    Identify,
+    /// A run begins.
+    Begin,
+    /// The first plan of a sync was agreed to.
+    Confirm,
+    /// A page, and the position behind it.
+    Page,
+    /// Records that a complete listing did not show were asked for.
+    Missing,
+    /// A snapshot is complete, and nothing that it did not show is left to ask for.
+    Compared,
+    /// Records that may be older than our own write were fetched.
+    Refetch,
+    /// Decisions, and the writes that they lead to.
+    Decide,
+    /// What became of writes.
+    Settle,
+    /// What became of writes that an earlier run left open.
+    Recover,
+    /// Writes that were not sent are given up.
+    GiveUp,
+    /// A run ends.
+    End,
+    /// An operator acts.
+    Operate,
+}
+
+impl Step {
+    /// All of them.
+    pub const ALL: [Self; 13] = [
+        Self::Identify,
+        Self::Begin,
+        Self::Confirm,
+        Self::Page,
+        Self::Missing,
+        Self::Compared,
+        Self::Refetch,
+        Self::Decide,
+        Self::Settle,
+        Self::Recover,
+        Self::GiveUp,
+        Self::End,
+        Self::Operate,
+    ];
+
+    /// What is being done, to follow "while".
+    pub fn doing(self) -> &'static str {
+        match self {
+            Self::Identify => "noting who an account is",
+            Self::Begin => "noting that a run begins",
+            Self::Confirm => "noting that the plan was agreed to",
+            Self::Page => "storing a page",
+            Self::Missing => "storing what became of records that are not listed",
+            Self::Compared => "noting that a listing is complete",
+            Self::Refetch => "storing records that were asked for again",
+            Self::Decide => "storing decisions",
+            Self::Settle => "storing what became of writes",
+            Self::Recover => "storing what became of writes of an earlier run",
+            Self::GiveUp => "giving up writes that were not sent",
+            Self::End => "noting that a run ends",
+            Self::Operate => "storing what an operator decided",
+        }
+    }
+}
+
+/// Changes that are stored together or not at all.
+#[derive(Debug, Clone)]
+pub struct Commit {
+    /// What is being done.
+    pub step: Step,
+    /// When. Records that become dirty wait since then.
+    pub at: Timestamp,
+    /// What to store, in this order.
+    pub changes: Vec<Change>,
+}
 
 /// Why the store could not do something.
 #[derive(Debug, Error)]
@@ -136,6 +218,30 @@ pub struct Dirty {
     pub id: RecordId,
     /// It must be fetched before it is planned: what is stored may be older than our own write.
     pub refetch: bool,
+    /// Since when it waits. Marking it again changes the position and not this.
+    pub since: Timestamp,
+}
+
+/// What conflicts, holds and decisions can be about, besides field mappings and consents (which are called by their
+/// names: `email=email_address`, `email/marketing`).
+pub mod subject {
+    /// Several records have one key.
+    pub const IDENTITY: &str = "identity";
+    /// A key that is to be written belongs to another record.
+    pub const MERGE: &str = "merge";
+    /// What a valve holds is about `hold:` and one of these words.
+    pub const HOLD: &str = "hold:";
+    /// Removals.
+    pub const HOLD_DELETE: &str = "hold:delete";
+    /// Creates.
+    pub const HOLD_CREATE: &str = "hold:create";
+    /// Changes of one field: followed by the name of its mapping.
+    pub const HOLD_CHANGE: &str = "hold:change:";
+
+    /// Whether it is held by a valve, rather than undecided.
+    pub fn is_hold(about: &str) -> bool {
+        about.starts_with(HOLD)
+    }
 }
 
 /// Why a decision is left to a person.
@@ -145,7 +251,7 @@ pub struct Conflict {
     pub side: Side,
     /// The record (of a link: A's).
     pub record: RecordId,
-    /// What it is about: the name of a field mapping or of a consent, or `identity`, `merge`, `delete`.
+    /// What it is about: the name of a field mapping or of a consent, or one of [`subject`].
     pub about: String,
     /// The link, if there is one.
     pub link: Option<LinkId>,
@@ -155,6 +261,80 @@ pub struct Conflict {
     pub why: String,
     /// The values or records in question.
     pub detail: serde_json::Value,
+}
+
+impl Conflict {
+    /// By which an operator refers to it: the same for as long as the same is undecided about the same record.
+    pub fn id(&self) -> String {
+        reference(self.side, &self.record, &self.about)
+    }
+}
+
+/// Ten hexadecimal digits that follow from what a queue's entry is about.
+fn reference(side: Side, record: &RecordId, about: &str) -> String {
+    let mut hasher = Sha256::new();
+    for part in [side.to_string().as_str(), record.as_str(), about] {
+        hasher.update((part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    }
+    hex::encode(&hasher.finalize()[..5])
+}
+
+/// What an operator said about a conflict or a hold. It stays until a run has carried it out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Decision {
+    /// As in the conflict.
+    pub side: Side,
+    /// As in the conflict.
+    pub record: RecordId,
+    /// As in the conflict.
+    pub about: String,
+    /// What was said.
+    pub verdict: Verdict,
+    /// When.
+    pub at: Timestamp,
+    /// Who said it, for the journal.
+    pub by: String,
+}
+
+/// What can be said about a conflict or a hold.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// What this side has holds.
+    Take(Side),
+    /// The record belongs to this one of the other side.
+    Link(RecordId),
+    /// What is held may be done.
+    Approve,
+    /// What is held is not done, and is not asked about again unless the records change.
+    Reject,
+}
+
+/// An opt-out in force, at a record. The records of a link share theirs, so that it reaches every sync of the person.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordRestriction {
+    /// Where the record is.
+    pub endpoint: Endpoint,
+    /// The record.
+    pub record: RecordId,
+    /// `email`, `sms`, ...
+    pub channel: String,
+    /// The collection's own name of the purpose.
+    pub purpose: String,
+    /// The opt-out.
+    pub restriction: Restriction,
+}
+
+/// What is left of an erased person: that an address opted out, under the installation's key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suppression {
+    /// Keyed hash of the normalised address.
+    pub pseudonym: String,
+    /// `email`, `sms`, ...
+    pub channel: String,
+    /// When the person was erased, or had opted out.
+    pub at: Timestamp,
 }
 
 /// A record that failed for good, until it changes or an operator says otherwise.
@@ -170,6 +350,13 @@ pub struct Parked {
     pub cause: String,
 }
 
+impl Parked {
+    /// By which an operator refers to it.
+    pub fn id(&self) -> String {
+        reference(self.side, &self.record, "parked")
+    }
+}
+
 /// The position of a sync in a side's changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cursor {
@@ -181,6 +368,13 @@ pub struct Cursor {
     pub compared: Option<Timestamp>,
     /// The connector's cursor version that wrote this.
     pub version: u32,
+    /// The last snapshot was not complete, and there was no older position to go back to: deletes may have been missed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub incomplete: bool,
+    /// Fingerprint of what the account was when this was written: its settings and who it is at the remote. Under
+    /// another one, what is not listed tells nothing about deletes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
 }
 
 /// A snapshot under way.
@@ -192,6 +386,12 @@ pub struct SnapshotProgress {
     pub token: Option<String>,
     /// The incremental cursor taken before it began.
     pub resume: Option<String>,
+    /// It is the first one of another scope: what it does not show is not asked for.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub new_scope: bool,
+    /// Records that it showed so far.
+    #[serde(default)]
+    pub shown: u64,
 }
 
 /// What an operator or the host decided about a sync.
@@ -201,6 +401,9 @@ pub struct SyncState {
     pub confirmed: Option<Timestamp>,
     /// Runs are refused; why.
     pub paused: Option<String>,
+    /// The first sync is complete: from then on the valve for creates counts.
+    #[serde(default)]
+    pub first_done: Option<Timestamp>,
 }
 
 /// How a run ended.
@@ -225,10 +428,14 @@ pub struct SyncCounts {
     pub links: u64,
     /// Records waiting to be planned.
     pub dirty: u64,
+    /// Since when the oldest of them waits.
+    pub oldest: Option<Timestamp>,
     /// Writes that may be under way.
     pub intents: u64,
-    /// Decisions left to a person.
+    /// Decisions left to a person, without holds.
     pub conflicts: u64,
+    /// What the valves hold.
+    pub holds: u64,
     /// Records that failed for good.
     pub parked: u64,
 }
@@ -239,8 +446,14 @@ pub enum Change {
     /// What was read of an endpoint. Values are laid over what is stored (an absent field was not read); what says
     /// nothing new changes nothing. A record whose content changed, or that the sync has neither linked nor seen,
     /// becomes dirty in every sync registered on the endpoint (from [`Source::Write`]: in all but the committing one).
-    /// From [`Source::Listing`], a record is not stored but marked for refetch if its order is lower than the stored
-    /// one's while its content differs, or if it was asked (`sent`) before our last write to that record and differs.
+    ///
+    /// What may be older than what is stored is not stored but marked for refetch. What is newer by its order, or (where
+    /// there is none) by the time of its modification, is believed. Otherwise, if it differs:
+    /// - from [`Source::Listing`] it may be older if its order or time is lower, if the record was ever written or
+    ///   asked for by itself (a listing may lag behind that for any time), or if it was asked (`sent`) before that;
+    /// - from [`Source::Fetch`] and [`Source::Write`] it may be older if something else was stored since it was asked.
+    ///
+    /// The answer to a write to a record that is out of scope is asked again too: it does not tell whether it is back.
     Observe {
         /// Where.
         endpoint: Endpoint,
@@ -315,6 +528,98 @@ pub enum Change {
     PutRun(RunRecord),
     /// What was decided about the sync.
     PutState(SyncState),
+    /// What an operator said; replaces what was said about the same side, record and subject.
+    PutDecisions(Vec<Decision>),
+    /// Decisions that are carried out, or no longer about anything: side, record and subject.
+    RemoveDecisions(Vec<(Side, RecordId, String)>),
+    /// Opt-outs in force. One that is newer than what is stored about the same record, channel and purpose (or the
+    /// first) replaces it and makes the record dirty in every sync on its endpoint but the committing one; others
+    /// change nothing.
+    Restrict(Vec<RecordRestriction>),
+    /// Opt-outs that newer opt-in evidence has lifted: record, channel and purpose.
+    Lift {
+        /// Where.
+        endpoint: Endpoint,
+        /// Which.
+        restrictions: Vec<(RecordId, String, String)>,
+    },
+    /// What is left of erased people. The later time is kept.
+    Suppress(Vec<Suppression>),
+    /// Everything that is known about these records is forgotten: observations, keys, restrictions, and in every sync
+    /// of the tenant links, queues and intents. What the journal tells about the records and their links stays without
+    /// the values: each such entry's detail becomes `{"erased": TIME}`, with the time of the commit.
+    Erase {
+        /// Where.
+        endpoint: Endpoint,
+        /// Which.
+        records: Vec<RecordId>,
+    },
+    /// Who an account is at the remote; replaces.
+    PutAccount {
+        /// The account's name.
+        account: String,
+        /// The remote's identity.
+        identity: String,
+    },
+}
+
+impl Change {
+    /// Whether it changes nothing, because it is about nothing.
+    pub fn is_empty(&self) -> bool {
+        match self {
+            Self::Observe {
+                records,
+                tombstones,
+                ..
+            } => records.is_empty() && tombstones.is_empty(),
+            Self::Seen { ids, .. } | Self::MarkDirty { ids, .. } | Self::Unpark { ids, .. } => {
+                ids.is_empty()
+            }
+            Self::Clean(rows) => rows.is_empty(),
+            Self::PutLinks(links) => links.is_empty(),
+            Self::RemoveLinks(ids) => ids.is_empty(),
+            Self::PutIntents(intents) => intents.is_empty(),
+            Self::RemoveIntents(ids) => ids.is_empty(),
+            Self::PutConflicts(conflicts) => conflicts.is_empty(),
+            Self::RemoveConflicts { records, .. } => records.is_empty(),
+            Self::Park(parked) => parked.is_empty(),
+            Self::Journal(entries) => entries.is_empty(),
+            Self::PutDecisions(decisions) => decisions.is_empty(),
+            Self::RemoveDecisions(decisions) => decisions.is_empty(),
+            Self::Restrict(restrictions) => restrictions.is_empty(),
+            Self::Lift { restrictions, .. } => restrictions.is_empty(),
+            Self::Suppress(suppressions) => suppressions.is_empty(),
+            Self::Erase { records, .. } => records.is_empty(),
+            Self::PutCursor { .. }
+            | Self::PutRun(_)
+            | Self::PutState(_)
+            | Self::PutAccount { .. } => false,
+        }
+    }
+}
+
+/// Which of the decisions that are left to a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waiting {
+    /// Both.
+    All,
+    /// What is undecided.
+    Conflicts,
+    /// What a valve holds.
+    Holds,
+}
+
+/// Which part of a sync's history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JournalOf<'a> {
+    /// All of it.
+    Sync,
+    /// What is told about a record.
+    Record(Side, &'a RecordId),
+    /// What is told about a link, under whatever record.
+    Link(&'a LinkId),
+    /// What a run did.
+    Run(&'a str),
 }
 
 /// What a commit did.
@@ -328,6 +633,10 @@ pub struct Receipt {
     pub unchanged: u64,
     /// Records marked for refetch.
     pub refetch: u64,
+    /// Records that entered the committing sync's queue and were not in it.
+    pub queued: u64,
+    /// Records that left it.
+    pub cleaned: u64,
 }
 
 /// What must survive, for one tenant.
@@ -375,10 +684,10 @@ pub trait Store: Send + Sync {
     ///
     /// # Errors
     /// [`StoreError::LeaseLost`] if the lease is no longer held.
-    async fn commit(&self, lease: &Lease, changes: Vec<Change>) -> Result<Receipt, StoreError>;
+    async fn commit(&self, lease: &Lease, commit: Commit) -> Result<Receipt, StoreError>;
 
-    /// Forgets links, bases, cursors, queues and runs of a sync; observations, the journal and consents in the
-    /// journal stay. The sync must be leased.
+    /// Forgets links, bases, cursors, queues, decisions and runs of a sync; observations, restrictions and the journal
+    /// stay. The sync must be leased.
     async fn reset(&self, lease: &Lease) -> Result<(), StoreError>;
 
     /// Records waiting to be planned, after a position, in order.
@@ -441,19 +750,47 @@ pub trait Store: Send + Sync {
         limit: u32,
     ) -> Result<Vec<Intent>, StoreError>;
 
-    /// Decisions left to a person, oldest first.
-    async fn conflicts(&self, sync: &str, limit: u32) -> Result<Vec<Conflict>, StoreError>;
+    /// Decisions left to a person, oldest first, after so many.
+    async fn conflicts(
+        &self,
+        sync: &str,
+        which: Waiting,
+        offset: u64,
+        limit: u32,
+    ) -> Result<Vec<Conflict>, StoreError>;
 
-    /// Records that failed for good, oldest first.
-    async fn parked(&self, sync: &str, limit: u32) -> Result<Vec<Parked>, StoreError>;
+    /// Records that failed for good, oldest first, after so many.
+    async fn parked(&self, sync: &str, offset: u64, limit: u32) -> Result<Vec<Parked>, StoreError>;
 
-    /// The history of a record, or of the whole sync, newest first.
+    /// What operators said about these records and is not carried out yet, in order of record and subject.
+    async fn decisions(
+        &self,
+        sync: &str,
+        side: Side,
+        records: &[RecordId],
+    ) -> Result<Vec<Decision>, StoreError>;
+
+    /// The opt-outs in force at these records, in order of record, channel and purpose.
+    async fn restrictions(
+        &self,
+        endpoint: &Endpoint,
+        records: &[RecordId],
+    ) -> Result<Vec<RecordRestriction>, StoreError>;
+
+    /// What is left of erased people whose addresses have these pseudonyms, in order.
+    async fn suppressions(&self, pseudonyms: &[String]) -> Result<Vec<Suppression>, StoreError>;
+
+    /// Who an account was at the remote when it was last used.
+    async fn account(&self, account: &str) -> Result<Option<String>, StoreError>;
+
+    /// History, newest first, with the entries' numbers; only entries with a lower number than `before`.
     async fn journal(
         &self,
         sync: &str,
-        record: Option<(Side, &RecordId)>,
+        of: JournalOf<'_>,
+        before: Option<u64>,
         limit: u32,
-    ) -> Result<Vec<JournalEntry>, StoreError>;
+    ) -> Result<Vec<(u64, JournalEntry)>, StoreError>;
 
     /// The position in a side's changes.
     async fn cursor(&self, sync: &str, side: Side) -> Result<Option<Cursor>, StoreError>;

@@ -21,6 +21,10 @@ pub const CONTRACT: &str = "samspel:connector@0.1.0";
 /// The patch level of the contract: a component built against a later one may need what this host lacks.
 const PATCH: u64 = 0;
 
+/// Threads that compile a component. Each needs memory of its own while it does, which counts on machines with many
+/// processors, and a component is compiled once.
+const COMPILER_THREADS: usize = 2;
+
 /// A connector that is loaded and described itself. Cheap to clone.
 #[derive(Clone)]
 pub struct LoadedConnector {
@@ -121,13 +125,7 @@ fn check(shared: &Shared, name: &str, bytes: &[u8]) -> Result<Checked, LoadError
             limit,
         });
     }
-    // `from_binary` takes no precompiled code: foreign machine code is never run.
-    let component = Component::from_binary(&shared.engine, bytes).map_err(|error| {
-        LoadError::NotAComponent {
-            name: name.to_owned(),
-            why: error.root_cause().to_string(),
-        }
-    })?;
+    let component = compile(shared, name, bytes)?;
     let kind = component.component_type();
     let imports: Vec<String> = kind
         .imports(&shared.engine)
@@ -181,6 +179,21 @@ fn check(shared: &Shared, name: &str, bytes: &[u8]) -> Result<Checked, LoadError
         hooks: offers("hooks"),
         wasi: imports.iter().any(|import| is_wasi(import)),
     })
+}
+
+fn compile(shared: &Shared, name: &str, bytes: &[u8]) -> Result<Component, LoadError> {
+    // wasmtime compiles on the pool that it is called on, and otherwise on one with a thread for each processor.
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(COMPILER_THREADS)
+        .thread_name(|_| "samspel-compile".to_owned())
+        .build()
+        .map_err(|error| LoadError::Sandbox(error.to_string()))?;
+    // `from_binary` takes no precompiled code: foreign machine code is never run.
+    pool.install(|| Component::from_binary(&shared.engine, bytes))
+        .map_err(|error| LoadError::NotAComponent {
+            name: name.to_owned(),
+            why: error.root_cause().to_string(),
+        })
 }
 
 fn is_wasi(import: &str) -> bool {

@@ -1,29 +1,32 @@
 //! A commit: a list of changes under the fence of a lease.
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use samspel_model::intent::Intent;
 use samspel_model::journal::JournalEntry;
 use samspel_model::store::{
-    Change, Conflict, Cursor, Dirty, Lease, Parked, Receipt, RunRecord, Sequence, StoreError,
-    SyncState,
+    Change, Commit, Conflict, Cursor, Decision, Dirty, Lease, Parked, Receipt, RunRecord, Sequence,
+    StoreError, SyncState,
 };
-use samspel_model::{Link, LinkId, RecordId, Side};
+use samspel_model::{Guard, Link, LinkId, RecordId, Side};
 use serde::Serialize;
 use sqlx::sqlite::SqliteConnection;
 
 use crate::context::{Context, encode, micros, unsigned};
+use crate::erase;
 use crate::leases;
 use crate::observe::{self, Observe};
+use crate::people;
 use crate::writer::Task;
 
 /// See [`samspel_model::Store::commit`].
-pub(crate) struct Commit {
+pub(crate) struct Apply {
     pub lease: Lease,
-    pub changes: Vec<Change>,
+    pub commit: Commit,
 }
 
 #[async_trait]
-impl Task for Commit {
+impl Task for Apply {
     type Output = Receipt;
 
     async fn run(
@@ -31,19 +34,23 @@ impl Task for Commit {
         context: &Context,
         connection: &mut SqliteConnection,
     ) -> Result<Receipt, StoreError> {
-        leases::check(context, connection, &self.lease).await?;
-        let mut step = Step {
-            sequence: next_sequence(context, connection).await?,
+        let Self { lease, commit } = self;
+        if Guard::LeaseFence.stands() {
+            leases::check(context, connection, &lease).await?;
+        }
+        let mut applying = Applying {
+            sequence: next_sequence(context, connection, commit.at).await?,
             context,
             connection,
-            sync: &self.lease.sync,
+            sync: &lease.sync,
+            at: commit.at,
         };
         let mut receipt = Receipt {
-            sequence: step.sequence,
+            sequence: applying.sequence,
             ..Receipt::default()
         };
-        for change in self.changes {
-            step.apply(change, &mut receipt).await?;
+        for change in commit.changes {
+            applying.apply(change, &mut receipt).await?;
         }
         Ok(receipt)
     }
@@ -52,10 +59,12 @@ impl Task for Commit {
 async fn next_sequence(
     context: &Context,
     connection: &mut SqliteConnection,
+    at: Timestamp,
 ) -> Result<Sequence, StoreError> {
     sqlx::query_scalar::<_, i64>(
-        "UPDATE meta SET sequence = sequence + 1 WHERE tenant = ? RETURNING sequence",
+        "UPDATE meta SET sequence = sequence + 1, at = ? WHERE tenant = ? RETURNING sequence",
     )
+    .bind(micros(at))
     .bind(&context.tenant)
     .fetch_one(connection)
     .await
@@ -83,6 +92,7 @@ impl Task for Reset {
             "DELETE FROM intent WHERE tenant = ? AND sync = ?",
             "DELETE FROM conflict WHERE tenant = ? AND sync = ?",
             "DELETE FROM parked WHERE tenant = ? AND sync = ?",
+            "DELETE FROM decision WHERE tenant = ? AND sync = ?",
             "DELETE FROM cursor WHERE tenant = ? AND sync = ?",
             "DELETE FROM run WHERE tenant = ? AND sync = ?",
             "DELETE FROM sync_state WHERE tenant = ? AND sync = ?",
@@ -100,14 +110,17 @@ impl Task for Reset {
 }
 
 /// One commit while it is applied.
-pub(crate) struct Step<'a> {
+pub(crate) struct Applying<'a> {
     pub context: &'a Context,
     pub connection: &'a mut SqliteConnection,
+    /// The committing sync.
     pub sync: &'a str,
     pub sequence: Sequence,
+    /// Since when records wait that become dirty.
+    pub at: Timestamp,
 }
 
-impl Step<'_> {
+impl Applying<'_> {
     async fn apply(&mut self, change: Change, receipt: &mut Receipt) -> Result<(), StoreError> {
         match change {
             Change::Observe {
@@ -131,8 +144,14 @@ impl Step<'_> {
                 snapshot,
                 ids,
             } => observe::seen(self, &endpoint, snapshot, &ids, receipt).await,
-            Change::MarkDirty { side, ids, refetch } => self.mark_dirty(side, &ids, refetch).await,
-            Change::Clean(rows) => self.clean(&rows).await,
+            Change::MarkDirty { side, ids, refetch } => {
+                receipt.queued += self.mark_dirty(side, &ids, refetch).await?;
+                Ok(())
+            }
+            Change::Clean(rows) => {
+                receipt.cleaned += self.clean(&rows).await?;
+                Ok(())
+            }
             Change::PutLinks(links) => self.put_links(&links).await,
             Change::RemoveLinks(ids) => self.remove_links(&ids).await,
             Change::PutIntents(intents) => self.put_intents(&intents).await,
@@ -147,18 +166,38 @@ impl Step<'_> {
             Change::PutCursor { side, cursor } => self.put_cursor(side, &cursor).await,
             Change::PutRun(run) => self.put_run(&run).await,
             Change::PutState(state) => self.put_state(&state).await,
+            Change::PutDecisions(decisions) => self.put_decisions(&decisions).await,
+            Change::RemoveDecisions(decisions) => self.remove_decisions(&decisions).await,
+            Change::Restrict(opt_outs) => people::restrict(self, opt_outs).await,
+            Change::Lift {
+                endpoint,
+                restrictions,
+            } => people::lift(self, &endpoint, &restrictions).await,
+            Change::Suppress(suppressions) => people::suppress(self, suppressions).await,
+            Change::Erase { endpoint, records } => erase::erase(self, &endpoint, &records).await,
+            Change::PutAccount { account, identity } => self.put_account(&account, &identity).await,
         }
     }
 
     /// Runs a statement whose parameters are the tenant (1), the sync (2) and a batch of rows (3).
-    async fn batch<T: Serialize>(
+    pub(crate) async fn batch<T: Serialize>(
         &mut self,
         doing: &'static str,
         statement: &'static str,
         rows: &[T],
     ) -> Result<(), StoreError> {
+        self.counted(doing, statement, rows).await.map(drop)
+    }
+
+    /// The same, and how many rows it changed.
+    async fn counted<T: Serialize>(
+        &mut self,
+        doing: &'static str,
+        statement: &'static str,
+        rows: &[T],
+    ) -> Result<u64, StoreError> {
         if rows.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
         sqlx::query(statement)
             .bind(&self.context.tenant)
@@ -166,35 +205,58 @@ impl Step<'_> {
             .bind(encode(doing, rows)?)
             .execute(&mut *self.connection)
             .await
-            .map(drop)
+            .map(|done| done.rows_affected())
             .map_err(self.context.failed(doing))
     }
 
+    /// How many of them were not in the queue.
     async fn mark_dirty(
         &mut self,
         side: Side,
         ids: &[RecordId],
         refetch: bool,
-    ) -> Result<(), StoreError> {
-        let rows: Vec<_> = ids.iter().map(|id| (side, id, u8::from(refetch))).collect();
-        // REPLACE gives a new position. A fetch that is still owed stays owed.
+    ) -> Result<u64, StoreError> {
+        if ids.is_empty() {
+            return Ok(0);
+        }
+        let queued: i64 = sqlx::query_scalar(
+            "SELECT count(*) FROM (SELECT DISTINCT value AS id FROM json_each(?4)) j \
+             WHERE NOT EXISTS (SELECT 1 FROM dirty d \
+               WHERE d.tenant = ?1 AND d.sync = ?2 AND d.side = ?3 AND d.id = j.id)",
+        )
+        .bind(&self.context.tenant)
+        .bind(self.sync)
+        .bind(side.to_string())
+        .bind(encode("ids", ids)?)
+        .fetch_one(&mut *self.connection)
+        .await
+        .map_err(self.context.failed("looking at the queue"))?;
+        let at = micros(self.at);
+        let rows: Vec<_> = ids
+            .iter()
+            .map(|id| (side, id, u8::from(refetch), at))
+            .collect();
+        // REPLACE gives a new position. A fetch that is still owed stays owed, and who waits waits since then.
         self.batch(
             "marking records",
-            "INSERT OR REPLACE INTO dirty (tenant, sync, side, id, refetch) \
-             SELECT ?1, ?2, j.value ->> 0, j.value ->> 1, max(j.value ->> 2, coalesce(d.refetch, 0)) \
+            "INSERT OR REPLACE INTO dirty (tenant, sync, side, id, refetch, since) \
+             SELECT ?1, ?2, j.value ->> 0, j.value ->> 1, max(j.value ->> 2, coalesce(d.refetch, 0)), \
+               coalesce(d.since, j.value ->> 3) \
              FROM json_each(?3) j LEFT JOIN dirty d \
              ON d.tenant = ?1 AND d.sync = ?2 AND d.side = j.value ->> 0 AND d.id = j.value ->> 1 ORDER BY j.key",
             &rows,
         )
-        .await
+        .await?;
+        Ok(unsigned(queued))
     }
 
-    async fn clean(&mut self, rows: &[Dirty]) -> Result<(), StoreError> {
+    /// How many of them left the queue.
+    async fn clean(&mut self, rows: &[Dirty]) -> Result<u64, StoreError> {
         let rows: Vec<_> = rows
             .iter()
             .map(|row| (row.side, &row.id, row.position))
             .collect();
-        self.batch(
+        self.counted(
             "clearing the queue",
             "DELETE FROM dirty WHERE position IN ( \
                SELECT d.position FROM json_each(?3) j CROSS JOIN dirty d \
@@ -332,12 +394,19 @@ impl Step<'_> {
     async fn journal(&mut self, entries: &[JournalEntry]) -> Result<(), StoreError> {
         let mut rows = Vec::with_capacity(entries.len());
         for entry in entries {
-            rows.push((entry.side, &entry.record, encode("a journal entry", entry)?));
+            rows.push((
+                entry.side,
+                &entry.record,
+                &entry.link,
+                &entry.run,
+                encode("a journal entry", entry)?,
+            ));
         }
         self.batch(
             "writing the journal",
-            "INSERT INTO journal (tenant, sync, side, record, body) \
-             SELECT ?1, ?2, value ->> 0, value ->> 1, value ->> 2 FROM json_each(?3) ORDER BY key",
+            "INSERT INTO journal (tenant, sync, side, record, link, run, body) \
+             SELECT ?1, ?2, value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4 \
+             FROM json_each(?3) ORDER BY key",
             &rows,
         )
         .await
@@ -374,6 +443,49 @@ impl Step<'_> {
             &[(encode("the state of a sync", state)?,)],
         )
         .await
+    }
+
+    async fn put_decisions(&mut self, decisions: &[Decision]) -> Result<(), StoreError> {
+        let mut rows = Vec::with_capacity(decisions.len());
+        for one in decisions {
+            let body = encode("a decision", one)?;
+            rows.push((one.side, &one.record, &one.about, body));
+        }
+        self.batch(
+            "storing what operators decided",
+            "INSERT INTO decision (tenant, sync, side, record, about, body) \
+             SELECT ?1, ?2, value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?3) WHERE true \
+             ON CONFLICT (tenant, sync, side, record, about) DO UPDATE SET body = excluded.body",
+            &rows,
+        )
+        .await
+    }
+
+    async fn remove_decisions(
+        &mut self,
+        decisions: &[(Side, RecordId, String)],
+    ) -> Result<(), StoreError> {
+        self.batch(
+            "removing what operators decided",
+            "DELETE FROM decision WHERE tenant = ?1 AND sync = ?2 AND (side, record, about) IN ( \
+               SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?3))",
+            decisions,
+        )
+        .await
+    }
+
+    async fn put_account(&mut self, account: &str, identity: &str) -> Result<(), StoreError> {
+        sqlx::query(
+            "INSERT INTO account (tenant, account, identity) VALUES (?, ?, ?) \
+             ON CONFLICT (tenant, account) DO UPDATE SET identity = excluded.identity",
+        )
+        .bind(&self.context.tenant)
+        .bind(account)
+        .bind(identity)
+        .execute(&mut *self.connection)
+        .await
+        .map(drop)
+        .map_err(self.context.failed("storing who an account is"))
     }
 }
 

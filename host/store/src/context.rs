@@ -110,3 +110,11 @@ pub(crate) fn unsigned(number: i64) -> u64 {
 pub(crate) fn micros(at: Timestamp) -> i64 {
     at.as_microsecond()
 }
+
+/// A time that was stored as a column; `what` it is.
+pub(crate) fn time(what: &str, micros: i64) -> Result<Timestamp, StoreError> {
+    Timestamp::from_microsecond(micros).map_err(|error| StoreError::Damaged {
+        what: what.to_owned(),
+        why: error.to_string(),
+    })
+}

@@ -8,9 +8,12 @@ use samspel_model::Side;
 use samspel_model::store::{Endpoint, Lease, StoreError};
 use sqlx::sqlite::SqliteConnection;
 
-use crate::context::{Context, micros, signed, unsigned};
+use crate::context::{Context, micros, signed, time, unsigned};
 use crate::presence;
 use crate::writer::Task;
+
+/// What `lease.until` is.
+pub(crate) const END: &str = "the end of a lease";
 
 /// See [`samspel_model::Store::register`].
 pub(crate) struct Register {
@@ -68,10 +71,11 @@ impl Task for Register {
             .execute(&mut *connection)
             .await
             .map_err(&failed)?;
-            // What another sync has read already will not be news to this one.
+            // What another sync has read already will not be news to this one. It waits since the newest commit: the
+            // records were stored by then.
             sqlx::query(
-                "INSERT OR REPLACE INTO dirty (tenant, sync, side, id, refetch) \
-                 SELECT tenant, ?2, ?3, id, 0 FROM observation \
+                "INSERT OR REPLACE INTO dirty (tenant, sync, side, id, refetch, since) \
+                 SELECT tenant, ?2, ?3, id, 0, (SELECT at FROM meta WHERE tenant = ?1) FROM observation \
                  WHERE tenant = ?1 AND account = ?4 AND collection = ?5 AND presence = 'present' ORDER BY id",
             )
             .bind(&context.tenant)
@@ -116,7 +120,7 @@ impl Task for Acquire {
             return Err(StoreError::Held {
                 sync: self.sync,
                 owner,
-                until: time(until)?,
+                until: time(END, until)?,
             });
         }
         let token: i64 = sqlx::query_scalar(
@@ -252,14 +256,6 @@ pub(crate) async fn holder(
                 .is_none_or(|opened| !presence::is_gone(&context.file, opened))
         })
         .map(|(owner, until, _)| (owner, until)))
-}
-
-/// A time that was stored as a column.
-pub(crate) fn time(micros: i64) -> Result<Timestamp, StoreError> {
-    Timestamp::from_microsecond(micros).map_err(|error| StoreError::Damaged {
-        what: "the end of a lease".to_owned(),
-        why: error.to_string(),
-    })
 }
 
 fn end(now: Timestamp, ttl: Duration) -> i64 {

@@ -8,10 +8,13 @@
 
 mod changes;
 mod context;
+mod erase;
 mod files;
+mod history;
 mod leases;
 mod observe;
 mod open;
+mod people;
 mod presence;
 mod read;
 mod sqlite;

@@ -3,14 +3,17 @@
 //! Stored rows are read once for the whole batch, [`Overlay`] decides in memory what each record and tombstone means,
 //! and a few statements store the outcome.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use jiff::Timestamp;
 
 use samspel_model::record::content_hash;
 use samspel_model::store::{Endpoint, Observed, Receipt, Sequence, Source, StoreError};
-use samspel_model::{Absence, Fields, Presence, RecordId, Revision, Tombstone};
+use samspel_model::{Absence, Fields, Guard, Presence, RecordId, Revision, Tombstone};
 
-use crate::changes::Step;
-use crate::context::{decode, encode, signed};
+use crate::changes::Applying;
+use crate::context::{decode, encode, micros, signed, unsigned};
 use crate::read::{ObservationRow, spelt};
 
 /// Where and how something was read.
@@ -26,7 +29,7 @@ type Key = (String, String);
 
 /// See [`samspel_model::store::Change::Observe`].
 pub(crate) async fn observe(
-    step: &mut Step<'_>,
+    applying: &mut Applying<'_>,
     what: &Observe<'_>,
     records: Vec<Observed>,
     tombstones: Vec<Tombstone>,
@@ -42,8 +45,8 @@ pub(crate) async fn observe(
         .collect();
     let mut overlay = Overlay {
         what,
-        sequence: step.sequence,
-        rows: stored(step, what.endpoint, &ids).await?,
+        sequence: applying.sequence,
+        rows: stored(applying, what.endpoint, &ids).await?,
         touched: BTreeSet::new(),
         marked: Vec::new(),
         old_keys: BTreeSet::new(),
@@ -71,21 +74,23 @@ pub(crate) async fn observe(
         ..
     } = overlay;
     put_observations(
-        step,
+        applying,
         what.endpoint,
         touched.iter().filter_map(|id| rows.get(id)),
     )
     .await?;
     if let Some(snapshot) = what.snapshot {
-        put_snapshot(step, what.endpoint, snapshot, &marked).await?;
+        put_snapshot(applying, what.endpoint, snapshot, &marked).await?;
     }
-    put_keys(step, what.endpoint, old_keys, new_keys).await?;
+    put_keys(applying, what.endpoint, old_keys, new_keys).await?;
     if what.source == Source::Fetch {
-        fetched(step, what.endpoint, &settled).await?;
+        fetched(applying, what.endpoint, &settled).await?;
     }
-    let except = (what.source == Source::Write).then(|| step.sync.to_owned());
-    mark(step, what.endpoint, &changed, false, except.as_deref()).await?;
-    mark(step, what.endpoint, &refetch, true, None).await
+    let except = (what.source == Source::Write).then(|| applying.sync.to_owned());
+    let changed = mark(applying, what.endpoint, &changed, false, except.as_deref()).await?;
+    let refetch = mark(applying, what.endpoint, &refetch, true, None).await?;
+    receipt.queued += changed + refetch;
+    Ok(())
 }
 
 /// The decisions about a batch.
@@ -129,6 +134,7 @@ impl Overlay<'_> {
                 modified: entity.modified.map(|at| at.to_string()),
                 snapshot: self.what.snapshot.map(signed),
                 written_seq: self.written(None),
+                changed_seq: Some(signed(self.sequence)),
                 id: id.clone(),
             };
             self.new_keys.insert(id.clone(), keys);
@@ -149,7 +155,11 @@ impl Overlay<'_> {
         let differs = returns || rewritten;
         // The listing did see it, whether or not what it says is believed.
         row.snapshot = row.snapshot.max(self.what.snapshot.map(signed));
-        if differs && self.is_stale(&row, entity.revision.as_ref()) {
+        // The answer to a write tells what a record holds, and not whether it is in the collection again.
+        let left = self.what.source == Source::Write
+            && row.presence == spelt(Presence::OutOfScope)
+            && Guard::ListingMayLag.stands();
+        if left || differs && self.is_stale(&row, entity.revision.as_ref(), entity.modified) {
             self.ask_again(id);
             self.keep(Some(&before), row);
             return Ok(());
@@ -183,6 +193,9 @@ impl Overlay<'_> {
         if !lags && (rewritten || entity.revision.is_some()) {
             row = revised(row, entity.revision.as_ref());
         }
+        if differs {
+            row.changed_seq = Some(signed(self.sequence));
+        }
         self.settled.push(id.clone());
         if news {
             self.receipt.changed += 1;
@@ -206,7 +219,7 @@ impl Overlay<'_> {
             Absence::Deleted | Absence::MergedInto(_) | Absence::Other(_) => Presence::Gone,
         });
         let differs = row.presence != presence;
-        if differs && self.is_stale(&row, tombstone.revision.as_ref()) {
+        if differs && self.is_stale(&row, tombstone.revision.as_ref(), None) {
             self.ask_again(id);
             self.keep(Some(&before), row);
             return Ok(());
@@ -217,27 +230,44 @@ impl Overlay<'_> {
                 .extend(old.into_iter().map(|key| (id.clone(), key)));
             self.new_keys.insert(id.clone(), Vec::new());
             row.presence = presence.to_owned();
+            row.changed_seq = Some(signed(self.sequence));
             self.receipt.changed += 1;
             self.changed.push(id.clone());
         } else {
             self.receipt.unchanged += 1;
         }
         row.written_seq = self.written(row.written_seq);
-        if tombstone.revision.is_some() {
+        if differs || tombstone.revision.is_some() {
+            // Without a revision nothing that was known can be compared with what is read of it from now on.
             row = revised(row, tombstone.revision.as_ref());
+            row.modified = None;
         }
         self.settled.push(id);
         self.keep(Some(&before), row);
         Ok(())
     }
 
-    /// A listing may lag behind what was read already, or behind our own write.
-    fn is_stale(&self, row: &ObservationRow, revision: Option<&Revision>) -> bool {
-        self.what.source == Source::Listing
-            && (is_older(row, revision)
-                || row
-                    .written_seq
-                    .is_some_and(|written| signed(self.what.sent) < written))
+    /// Whether what was read, and differs, may be older than what is stored.
+    fn is_stale(
+        &self,
+        row: &ObservationRow,
+        revision: Option<&Revision>,
+        modified: Option<Timestamp>,
+    ) -> bool {
+        if !Guard::ListingMayLag.stands() {
+            return false;
+        }
+        let age = age(row, revision, modified);
+        if self.what.source == Source::Listing {
+            match age {
+                Age::Newer => false,
+                Age::Older => true,
+                Age::Unknown => row.written_seq.is_some(),
+            }
+        } else {
+            let since = row.changed_seq;
+            age != Age::Newer && since.is_some_and(|changed| signed(self.what.sent) < changed)
+        }
     }
 
     fn ask_again(&mut self, id: String) {
@@ -245,11 +275,12 @@ impl Overlay<'_> {
         self.refetch.push(id);
     }
 
+    /// Until when a direct answer about the record is known to be true.
     fn written(&self, before: Option<i64>) -> Option<i64> {
-        if self.what.source == Source::Write {
-            Some(signed(self.sequence))
-        } else {
-            before
+        match self.what.source {
+            Source::Write => Some(signed(self.sequence)),
+            Source::Fetch => before.max(Some(signed(self.what.sent))),
+            Source::Listing => before,
         }
     }
 
@@ -287,6 +318,32 @@ fn merged_keys(old: &[Key], read: Vec<Key>, unchanged: impl Fn(&str) -> bool) ->
     keys
 }
 
+/// What was read, beside what is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Age {
+    Newer,
+    Older,
+    Unknown,
+}
+
+/// By the record's order, else by the time of its modification. What differs under one order or time is not told apart:
+/// some changes move neither.
+fn age(row: &ObservationRow, revision: Option<&Revision>, modified: Option<Timestamp>) -> Age {
+    let of = |ordering: Ordering| match ordering {
+        Ordering::Less => Age::Older,
+        Ordering::Equal => Age::Unknown,
+        Ordering::Greater => Age::Newer,
+    };
+    if let (Some(known), Some(read)) = (row.revision_order, revision.and_then(|one| one.order)) {
+        return of(signed(read).cmp(&known));
+    }
+    let known = row.modified.as_deref().map(str::parse::<Timestamp>);
+    let (Some(Ok(known)), Some(read)) = (known, modified) else {
+        return Age::Unknown;
+    };
+    of(read.cmp(&known))
+}
+
 fn is_older(row: &ObservationRow, revision: Option<&Revision>) -> bool {
     match (row.revision_order, revision.and_then(|one| one.order)) {
         (Some(known), Some(read)) => signed(read) < known,
@@ -309,7 +366,7 @@ fn json<T: serde::Serialize>(value: Option<&T>) -> Result<Option<String>, StoreE
 
 /// The stored rows of these records.
 async fn stored(
-    step: &mut Step<'_>,
+    applying: &mut Applying<'_>,
     endpoint: &Endpoint,
     ids: &BTreeSet<&RecordId>,
 ) -> Result<HashMap<String, ObservationRow>, StoreError> {
@@ -317,19 +374,19 @@ async fn stored(
         "SELECT * FROM observation WHERE tenant = ? AND account = ? AND collection = ? \
          AND id IN (SELECT value FROM json_each(?))",
     )
-    .bind(&step.context.tenant)
+    .bind(&applying.context.tenant)
     .bind(&endpoint.account)
     .bind(&endpoint.collection)
     .bind(encode("ids", ids)?)
-    .fetch_all(&mut *step.connection)
+    .fetch_all(&mut *applying.connection)
     .await
-    .map_err(step.context.failed("reading observations"))?;
+    .map_err(applying.context.failed("reading observations"))?;
     Ok(rows.into_iter().map(|row| (row.id.clone(), row)).collect())
 }
 
 /// Runs a statement whose parameters are the tenant (1), the endpoint (2, 3) and a batch of rows (4).
 async fn batch<T: serde::Serialize>(
-    step: &mut Step<'_>,
+    applying: &mut Applying<'_>,
     endpoint: &Endpoint,
     doing: &'static str,
     statement: &'static str,
@@ -339,18 +396,18 @@ async fn batch<T: serde::Serialize>(
         return Ok(());
     }
     sqlx::query(statement)
-        .bind(&step.context.tenant)
+        .bind(&applying.context.tenant)
         .bind(&endpoint.account)
         .bind(&endpoint.collection)
         .bind(encode(doing, rows)?)
-        .execute(&mut *step.connection)
+        .execute(&mut *applying.connection)
         .await
         .map(drop)
-        .map_err(step.context.failed(doing))
+        .map_err(applying.context.failed(doing))
 }
 
 async fn put_observations<'r>(
-    step: &mut Step<'_>,
+    applying: &mut Applying<'_>,
     endpoint: &Endpoint,
     rows: impl Iterator<Item = &'r ObservationRow>,
 ) -> Result<(), StoreError> {
@@ -360,35 +417,36 @@ async fn put_observations<'r>(
                 (&row.id, &row.presence, &row.hash, &row.fields),
                 (&row.consents, &row.deliverability, &row.aliases, &row.keys),
                 (&row.revision_token, row.revision_order, &row.modified),
-                (row.snapshot, row.written_seq),
+                (row.snapshot, row.written_seq, row.changed_seq),
             )
         })
         .collect();
     batch(
-        step,
+        applying,
         endpoint,
         "storing observations",
         "INSERT INTO observation (tenant, account, collection, id, presence, hash, fields, \
-           consents, deliverability, aliases, keys, revision_token, revision_order, modified, snapshot, written_seq) \
+           consents, deliverability, aliases, keys, revision_token, revision_order, modified, snapshot, written_seq, \
+           changed_seq) \
          SELECT ?1, ?2, ?3, \
            value ->> '$[0][0]', value ->> '$[0][1]', value ->> '$[0][2]', value ->> '$[0][3]', \
            value ->> '$[1][0]', value ->> '$[1][1]', value ->> '$[1][2]', value ->> '$[1][3]', \
            value ->> '$[2][0]', value ->> '$[2][1]', value ->> '$[2][2]', \
-           value ->> '$[3][0]', value ->> '$[3][1]' \
+           value ->> '$[3][0]', value ->> '$[3][1]', value ->> '$[3][2]' \
          FROM json_each(?4) WHERE true \
          ON CONFLICT (tenant, account, collection, id) DO UPDATE SET \
            presence = excluded.presence, hash = excluded.hash, fields = excluded.fields, \
            consents = excluded.consents, deliverability = excluded.deliverability, aliases = excluded.aliases, \
            keys = excluded.keys, revision_token = excluded.revision_token, \
            revision_order = excluded.revision_order, modified = excluded.modified, \
-           snapshot = excluded.snapshot, written_seq = excluded.written_seq",
+           snapshot = excluded.snapshot, written_seq = excluded.written_seq, changed_seq = excluded.changed_seq",
         &rows,
     )
     .await
 }
 
 async fn put_snapshot(
-    step: &mut Step<'_>,
+    applying: &mut Applying<'_>,
     endpoint: &Endpoint,
     snapshot: Sequence,
     ids: &[String],
@@ -401,19 +459,19 @@ async fn put_snapshot(
         "UPDATE observation SET snapshot = ?5 WHERE tenant = ?1 AND account = ?2 AND collection = ?3 \
          AND id IN (SELECT value FROM json_each(?4)) AND coalesce(snapshot, -1) < ?5",
     )
-    .bind(&step.context.tenant)
+    .bind(&applying.context.tenant)
     .bind(&endpoint.account)
     .bind(&endpoint.collection)
     .bind(encode("ids", ids)?)
     .bind(signed(snapshot))
-    .execute(&mut *step.connection)
+    .execute(&mut *applying.connection)
     .await
     .map(drop)
-    .map_err(step.context.failed("marking what a snapshot saw"))
+    .map_err(applying.context.failed("marking what a snapshot saw"))
 }
 
 async fn put_keys(
-    step: &mut Step<'_>,
+    applying: &mut Applying<'_>,
     endpoint: &Endpoint,
     old: BTreeSet<(String, Key)>,
     new: BTreeMap<String, Vec<Key>>,
@@ -424,7 +482,7 @@ async fn put_keys(
         .collect();
     let gone: Vec<_> = old.difference(&new).collect();
     batch(
-        step,
+        applying,
         endpoint,
         "removing match keys",
         "DELETE FROM match_key WHERE tenant = ?1 AND account = ?2 AND collection = ?3 \
@@ -440,7 +498,7 @@ async fn put_keys(
         .collect();
     new.sort();
     batch(
-        step,
+        applying,
         endpoint,
         "storing match keys",
         "INSERT OR IGNORE INTO match_key (tenant, account, collection, field, value, id) \
@@ -452,12 +510,12 @@ async fn put_keys(
 
 /// A fetch that was owed was made.
 async fn fetched(
-    step: &mut Step<'_>,
+    applying: &mut Applying<'_>,
     endpoint: &Endpoint,
     ids: &[String],
 ) -> Result<(), StoreError> {
     batch(
-        step,
+        applying,
         endpoint,
         "noting what was fetched",
         "UPDATE dirty SET refetch = 0 WHERE refetch = 1 AND position IN ( \
@@ -469,36 +527,71 @@ async fn fetched(
     .await
 }
 
-/// Marks records in every sync that is registered on the endpoint, or in all but one.
+/// Marks records in every sync that is registered on the endpoint, or in all but one. How many entered the queue of the
+/// committing sync.
 async fn mark(
-    step: &mut Step<'_>,
+    applying: &mut Applying<'_>,
     endpoint: &Endpoint,
     ids: &[String],
     refetch: bool,
     except: Option<&str>,
-) -> Result<(), StoreError> {
+) -> Result<u64, StoreError> {
+    let at = micros(applying.at);
     let rows: Vec<_> = ids
         .iter()
-        .map(|id| (id, u8::from(refetch), except))
+        .map(|id| (id, u8::from(refetch), except, at))
         .collect();
+    let queued = if except == Some(applying.sync) {
+        0
+    } else {
+        newly_queued(applying, endpoint, ids).await?
+    };
     batch(
-        step,
+        applying,
         endpoint,
         "marking what changed",
-        "INSERT OR REPLACE INTO dirty (tenant, sync, side, id, refetch) \
-         SELECT ?1, s.sync, s.side, j.value ->> 0, max(j.value ->> 1, coalesce(d.refetch, 0)) \
+        "INSERT OR REPLACE INTO dirty (tenant, sync, side, id, refetch, since) \
+         SELECT ?1, s.sync, s.side, j.value ->> 0, max(j.value ->> 1, coalesce(d.refetch, 0)), \
+           coalesce(d.since, j.value ->> 3) \
          FROM json_each(?4) j CROSS JOIN sync s \
          LEFT JOIN dirty d ON d.tenant = ?1 AND d.sync = s.sync AND d.side = s.side AND d.id = j.value ->> 0 \
          WHERE s.tenant = ?1 AND s.account = ?2 AND s.collection = ?3 AND s.sync IS NOT j.value ->> 2 \
          ORDER BY j.key",
         &rows,
     )
+    .await?;
+    Ok(queued)
+}
+
+/// How many of these records are not in the queue of the committing sync, if it is registered on the endpoint.
+async fn newly_queued(
+    applying: &mut Applying<'_>,
+    endpoint: &Endpoint,
+    ids: &[String],
+) -> Result<u64, StoreError> {
+    if ids.is_empty() {
+        return Ok(0);
+    }
+    sqlx::query_scalar::<_, i64>(
+        "SELECT count(*) FROM (SELECT DISTINCT value AS id FROM json_each(?4)) j CROSS JOIN sync s \
+         WHERE s.tenant = ?1 AND s.account = ?2 AND s.collection = ?3 AND s.sync = ?5 \
+         AND NOT EXISTS (SELECT 1 FROM dirty d \
+           WHERE d.tenant = ?1 AND d.sync = s.sync AND d.side = s.side AND d.id = j.id)",
+    )
+    .bind(&applying.context.tenant)
+    .bind(&endpoint.account)
+    .bind(&endpoint.collection)
+    .bind(encode("ids", ids)?)
+    .bind(applying.sync)
+    .fetch_one(&mut *applying.connection)
     .await
+    .map(unsigned)
+    .map_err(applying.context.failed("looking at the queue"))
 }
 
 /// See [`samspel_model::store::Change::Seen`].
 pub(crate) async fn seen(
-    step: &mut Step<'_>,
+    applying: &mut Applying<'_>,
     endpoint: &Endpoint,
     snapshot: Sequence,
     ids: &[RecordId],
@@ -508,14 +601,14 @@ pub(crate) async fn seen(
         "SELECT id FROM observation WHERE tenant = ? AND account = ? AND collection = ? \
          AND id IN (SELECT value FROM json_each(?)) AND presence = 'present'",
     )
-    .bind(&step.context.tenant)
+    .bind(&applying.context.tenant)
     .bind(&endpoint.account)
     .bind(&endpoint.collection)
     .bind(encode("ids", ids)?)
-    .fetch_all(&mut *step.connection)
+    .fetch_all(&mut *applying.connection)
     .await
-    .map_err(step.context.failed("reading observations"))?;
-    put_snapshot(step, endpoint, snapshot, &present).await?;
+    .map_err(applying.context.failed("reading observations"))?;
+    put_snapshot(applying, endpoint, snapshot, &present).await?;
     let present: BTreeSet<String> = present.into_iter().collect();
     let unknown: BTreeSet<String> = ids
         .iter()
@@ -524,5 +617,6 @@ pub(crate) async fn seen(
         .collect();
     let unknown: Vec<String> = unknown.into_iter().collect();
     receipt.refetch += unknown.len() as u64;
-    mark(step, endpoint, &unknown, true, None).await
+    receipt.queued += mark(applying, endpoint, &unknown, true, None).await?;
+    Ok(())
 }

@@ -24,6 +24,7 @@ pub(crate) struct ObservationRow {
     pub modified: Option<String>,
     pub snapshot: Option<i64>,
     pub written_seq: Option<i64>,
+    pub changed_seq: Option<i64>,
 }
 
 impl<'r> FromRow<'r, SqliteRow> for ObservationRow {
@@ -42,6 +43,7 @@ impl<'r> FromRow<'r, SqliteRow> for ObservationRow {
             modified: row.try_get("modified")?,
             snapshot: row.try_get("snapshot")?,
             written_seq: row.try_get("written_seq")?,
+            changed_seq: row.try_get("changed_seq")?,
         })
     }
 }

@@ -10,15 +10,17 @@ use jiff::Timestamp;
 use samspel_model::intent::Intent;
 use samspel_model::journal::JournalEntry;
 use samspel_model::store::{
-    Change, Conflict, Cursor, Dirty, Endpoint, Lease, Observation, Parked, Receipt, RunRecord,
-    Sequence, StoreError, SyncCounts, SyncState,
+    Commit, Conflict, Cursor, Decision, Dirty, Endpoint, JournalOf, Lease, Observation, Parked,
+    Receipt, RecordRestriction, RunRecord, Sequence, StoreError, Suppression, SyncCounts,
+    SyncState, Waiting,
 };
 use samspel_model::{Link, LinkId, RecordId, Side, Store};
 use serde::de::DeserializeOwned;
 use sqlx::sqlite::SqlitePool;
 
-use crate::changes::{Commit, Reset};
-use crate::context::{Context, decode, encode, signed, unsigned};
+use crate::changes::{Apply, Reset};
+use crate::context::{Context, decode, encode, signed, time, unsigned};
+use crate::history;
 use crate::leases::{self, Acquire, Register, Release, Renew};
 use crate::open;
 use crate::presence::Presence;
@@ -92,6 +94,9 @@ impl SqliteStore {
     }
 }
 
+/// What `dirty.since` is.
+const SINCE: &str = "the time since which a record waits";
+
 fn ids(ids: &[RecordId]) -> Result<String, StoreError> {
     encode("ids", ids)
 }
@@ -161,13 +166,23 @@ impl Store for SqliteStore {
         leases::holder(&self.context, &mut connection, sync)
             .await
             .map_err(&failed)?
-            .map(|(owner, until)| Ok((owner, leases::time(until)?)))
+            .map(|(owner, until)| Ok((owner, time(leases::END, until)?)))
             .transpose()
     }
 
-    async fn commit(&self, lease: &Lease, changes: Vec<Change>) -> Result<Receipt, StoreError> {
+    async fn commit(&self, lease: &Lease, commit: Commit) -> Result<Receipt, StoreError> {
+        let step = commit.step;
         let lease = lease.clone();
-        self.writer.run(Commit { lease, changes }).await
+        self.writer
+            .run(Apply { lease, commit })
+            .await
+            .map_err(|error| match error {
+                StoreError::Backend { doing, source } => StoreError::Backend {
+                    doing: format!("{}, {doing}", step.doing()),
+                    source,
+                },
+                other => other,
+            })
     }
 
     async fn reset(&self, lease: &Lease) -> Result<(), StoreError> {
@@ -175,8 +190,8 @@ impl Store for SqliteStore {
     }
 
     async fn dirty(&self, sync: &str, after: u64, limit: u32) -> Result<Vec<Dirty>, StoreError> {
-        let rows: Vec<(i64, String, String, bool)> = sqlx::query_as(
-            "SELECT position, side, id, refetch FROM dirty \
+        let rows: Vec<(i64, String, String, bool, i64)> = sqlx::query_as(
+            "SELECT position, side, id, refetch, since FROM dirty \
              WHERE tenant = ? AND sync = ? AND position > ? ORDER BY position LIMIT ?",
         )
         .bind(&self.context.tenant)
@@ -186,16 +201,18 @@ impl Store for SqliteStore {
         .fetch_all(&self.readers)
         .await
         .map_err(self.failed("reading the queue"))?;
-        Ok(rows
-            .into_iter()
-            .map(|(position, side, id, refetch)| Dirty {
-                position: unsigned(position),
-                // The schema allows `a` and `b` only.
-                side: if side == "a" { Side::A } else { Side::B },
-                id: RecordId::new(id),
-                refetch,
+        rows.into_iter()
+            .map(|(position, side, id, refetch, since)| {
+                Ok(Dirty {
+                    position: unsigned(position),
+                    // The schema allows `a` and `b` only.
+                    side: if side == "a" { Side::A } else { Side::B },
+                    id: RecordId::new(id),
+                    refetch,
+                    since: time(SINCE, since)?,
+                })
             })
-            .collect())
+            .collect()
     }
 
     async fn observations(
@@ -355,61 +372,133 @@ impl Store for SqliteStore {
         bodies("intent", &rows)
     }
 
-    async fn conflicts(&self, sync: &str, limit: u32) -> Result<Vec<Conflict>, StoreError> {
-        let rows: Vec<(String, String)> = sqlx::query_as(
-            "SELECT record, body FROM conflict WHERE tenant = ? AND sync = ? \
-             ORDER BY at, side, record, about LIMIT ?",
-        )
-        .bind(&self.context.tenant)
-        .bind(sync)
-        .bind(limit)
-        .fetch_all(&self.readers)
-        .await
-        .map_err(self.failed("listing conflicts"))?;
+    async fn conflicts(
+        &self,
+        sync: &str,
+        which: Waiting,
+        offset: u64,
+        limit: u32,
+    ) -> Result<Vec<Conflict>, StoreError> {
+        let statement = match which {
+            Waiting::All => {
+                "SELECT record, body FROM conflict WHERE tenant = ? AND sync = ? \
+                 ORDER BY at, side, record, about LIMIT ? OFFSET ?"
+            }
+            Waiting::Conflicts => {
+                "SELECT record, body FROM conflict WHERE tenant = ? AND sync = ? AND hold = 0 \
+                 ORDER BY at, side, record, about LIMIT ? OFFSET ?"
+            }
+            Waiting::Holds => {
+                "SELECT record, body FROM conflict WHERE tenant = ? AND sync = ? AND hold = 1 \
+                 ORDER BY at, side, record, about LIMIT ? OFFSET ?"
+            }
+        };
+        let rows: Vec<(String, String)> = sqlx::query_as(statement)
+            .bind(&self.context.tenant)
+            .bind(sync)
+            .bind(limit)
+            .bind(signed(offset))
+            .fetch_all(&self.readers)
+            .await
+            .map_err(self.failed("listing conflicts"))?;
         bodies("the conflict about record", &rows)
     }
 
-    async fn parked(&self, sync: &str, limit: u32) -> Result<Vec<Parked>, StoreError> {
+    async fn parked(&self, sync: &str, offset: u64, limit: u32) -> Result<Vec<Parked>, StoreError> {
         let rows: Vec<(String, String)> = sqlx::query_as(
-            "SELECT record, body FROM parked WHERE tenant = ? AND sync = ? ORDER BY at, side, record LIMIT ?",
+            "SELECT record, body FROM parked WHERE tenant = ? AND sync = ? \
+             ORDER BY at, side, record LIMIT ? OFFSET ?",
         )
         .bind(&self.context.tenant)
         .bind(sync)
         .bind(limit)
+        .bind(signed(offset))
         .fetch_all(&self.readers)
         .await
         .map_err(self.failed("listing parked records"))?;
         bodies("the parked record", &rows)
     }
 
+    async fn decisions(
+        &self,
+        sync: &str,
+        side: Side,
+        records: &[RecordId],
+    ) -> Result<Vec<Decision>, StoreError> {
+        let rows: Vec<(String, String)> = sqlx::query_as(
+            "SELECT record, body FROM decision WHERE tenant = ? AND sync = ? AND side = ? \
+             AND record IN (SELECT value FROM json_each(?)) ORDER BY record, about",
+        )
+        .bind(&self.context.tenant)
+        .bind(sync)
+        .bind(side.to_string())
+        .bind(ids(records)?)
+        .fetch_all(&self.readers)
+        .await
+        .map_err(self.failed("reading what operators decided"))?;
+        bodies("the decision about record", &rows)
+    }
+
+    async fn restrictions(
+        &self,
+        endpoint: &Endpoint,
+        records: &[RecordId],
+    ) -> Result<Vec<RecordRestriction>, StoreError> {
+        let rows: Vec<(String, String, String, String)> = sqlx::query_as(
+            "SELECT record, channel, purpose, body FROM restriction \
+             WHERE tenant = ? AND account = ? AND collection = ? \
+             AND record IN (SELECT value FROM json_each(?)) ORDER BY record, channel, purpose",
+        )
+        .bind(&self.context.tenant)
+        .bind(&endpoint.account)
+        .bind(&endpoint.collection)
+        .bind(ids(records)?)
+        .fetch_all(&self.readers)
+        .await
+        .map_err(self.failed("reading opt-outs"))?;
+        rows.into_iter()
+            .map(|(record, channel, purpose, body)| {
+                Ok(RecordRestriction {
+                    endpoint: endpoint.clone(),
+                    restriction: decode("an opt-out of record", &record, &body)?,
+                    record: RecordId::new(record),
+                    channel,
+                    purpose,
+                })
+            })
+            .collect()
+    }
+
+    async fn suppressions(&self, pseudonyms: &[String]) -> Result<Vec<Suppression>, StoreError> {
+        let rows: Vec<(String, String)> = sqlx::query_as(
+            "SELECT pseudonym, body FROM suppression WHERE tenant = ? \
+             AND pseudonym IN (SELECT value FROM json_each(?)) ORDER BY pseudonym, channel",
+        )
+        .bind(&self.context.tenant)
+        .bind(encode("pseudonyms", pseudonyms)?)
+        .fetch_all(&self.readers)
+        .await
+        .map_err(self.failed("reading what is left of the erased"))?;
+        bodies("the suppression", &rows)
+    }
+
+    async fn account(&self, account: &str) -> Result<Option<String>, StoreError> {
+        sqlx::query_scalar("SELECT identity FROM account WHERE tenant = ? AND account = ?")
+            .bind(&self.context.tenant)
+            .bind(account)
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(self.failed("reading who an account is"))
+    }
+
     async fn journal(
         &self,
         sync: &str,
-        record: Option<(Side, &RecordId)>,
+        of: JournalOf<'_>,
+        before: Option<u64>,
         limit: u32,
-    ) -> Result<Vec<JournalEntry>, StoreError> {
-        let query = match record {
-            Some((side, id)) => sqlx::query_as(
-                "SELECT CAST(number AS TEXT), body FROM journal WHERE tenant = ? AND sync = ? \
-                 AND side = ? AND record = ? ORDER BY number DESC LIMIT ?",
-            )
-            .bind(&self.context.tenant)
-            .bind(sync)
-            .bind(side.to_string())
-            .bind(id.as_str()),
-            None => sqlx::query_as(
-                "SELECT CAST(number AS TEXT), body FROM journal WHERE tenant = ? AND sync = ? \
-                 ORDER BY number DESC LIMIT ?",
-            )
-            .bind(&self.context.tenant)
-            .bind(sync),
-        };
-        let rows: Vec<(String, String)> = query
-            .bind(limit)
-            .fetch_all(&self.readers)
-            .await
-            .map_err(self.failed("reading the journal"))?;
-        bodies("the journal entry", &rows)
+    ) -> Result<Vec<(u64, JournalEntry)>, StoreError> {
+        history::journal(&self.context, &self.readers, sync, of, before, limit).await
     }
 
     async fn cursor(&self, sync: &str, side: Side) -> Result<Option<Cursor>, StoreError> {
@@ -454,11 +543,14 @@ impl Store for SqliteStore {
     }
 
     async fn counts(&self, sync: &str) -> Result<SyncCounts, StoreError> {
-        let (links, dirty, intents, conflicts, parked): (i64, i64, i64, i64, i64) = sqlx::query_as(
+        type Row = (i64, i64, Option<i64>, i64, i64, i64, i64);
+        let (links, dirty, oldest, intents, conflicts, holds, parked): Row = sqlx::query_as(
             "SELECT (SELECT count(*) FROM link WHERE tenant = ?1 AND sync = ?2), \
                     (SELECT count(*) FROM dirty WHERE tenant = ?1 AND sync = ?2), \
+                    (SELECT min(since) FROM dirty WHERE tenant = ?1 AND sync = ?2), \
                     (SELECT count(*) FROM intent WHERE tenant = ?1 AND sync = ?2), \
-                    (SELECT count(*) FROM conflict WHERE tenant = ?1 AND sync = ?2), \
+                    (SELECT count(*) FROM conflict WHERE tenant = ?1 AND sync = ?2 AND hold = 0), \
+                    (SELECT count(*) FROM conflict WHERE tenant = ?1 AND sync = ?2 AND hold = 1), \
                     (SELECT count(*) FROM parked WHERE tenant = ?1 AND sync = ?2)",
         )
         .bind(&self.context.tenant)
@@ -469,8 +561,10 @@ impl Store for SqliteStore {
         Ok(SyncCounts {
             links: unsigned(links),
             dirty: unsigned(dirty),
+            oldest: oldest.map(|since| time(SINCE, since)).transpose()?,
             intents: unsigned(intents),
             conflicts: unsigned(conflicts),
+            holds: unsigned(holds),
             parked: unsigned(parked),
         })
     }

@@ -9,20 +9,28 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use samspel_model::journal::JournalEntry;
 use samspel_model::store::{
-    Change, Dirty, Endpoint, Lease, Observation, Observed, Receipt, Sequence, Source, StoreError,
+    Change, Commit, Dirty, Endpoint, JournalOf, Lease, Observation, Observed, Receipt, Sequence,
+    Source, Step, StoreError,
 };
 use samspel_model::{
     Absence, Entity, Fields, Presence, RecordId, Revision, Side, Store, Tombstone,
 };
 use serde_json::{Value, json};
 
+mod erasing;
+mod journal;
 mod observing;
+mod people;
 mod queue;
 mod records;
 mod syncs;
 
+pub use erasing::*;
+pub use journal::*;
 pub use observing::*;
+pub use people::*;
 pub use queue::*;
 pub use records::*;
 pub use syncs::*;
@@ -62,6 +70,11 @@ macro_rules! for_each_fact {
             a_sync_that_registers_late_plans_what_is_known,
             registering_again_changes_nothing,
             registering_other_endpoints_is_refused,
+            a_record_waits_since_it_became_dirty,
+            a_record_that_another_record_of_the_page_repeats_is_queued_once,
+            what_enters_the_queue_is_counted,
+            what_another_sync_has_to_plan_is_not_counted,
+            what_leaves_the_queue_is_counted,
             // records
             links_are_found_by_both_sides,
             a_record_cannot_be_linked_twice,
@@ -69,9 +82,29 @@ macro_rules! for_each_fact {
             intents_come_and_go,
             conflicts_are_replaced_and_removed_by_subject,
             parked_records_come_and_go,
-            the_journal_is_newest_first,
+            conflicts_and_parked_records_are_paged,
+            what_a_valve_holds_is_told_from_what_is_undecided,
+            decisions_stay_until_they_are_carried_out,
             cursors_runs_and_state_are_replaced,
             odd_text_survives,
+            // journal
+            the_journal_is_newest_first,
+            the_journal_is_read_by_link_and_by_run,
+            the_journal_is_read_on_from_a_number,
+            // people
+            an_opt_out_is_kept_with_the_record,
+            a_newer_opt_out_replaces_an_older_one,
+            an_opt_out_must_be_planned_by_the_other_syncs_of_the_record,
+            an_opt_out_that_says_nothing_new_marks_nothing,
+            a_lifted_opt_out_is_over,
+            of_two_suppressions_the_later_stays,
+            accounts_are_replaced,
+            // erasing
+            an_erased_record_is_known_nowhere,
+            erasing_reaches_every_sync_of_the_record,
+            erasing_leaves_other_records,
+            erasing_takes_writes_and_questions_of_the_link,
+            the_journal_of_an_erased_record_is_without_values,
             // syncs
             a_lease_is_exclusive_until_it_ends,
             a_lost_lease_stores_nothing,
@@ -104,6 +137,14 @@ fn endpoint(account: &str) -> Endpoint {
     Endpoint {
         account: account.to_owned(),
         collection: "contacts".to_owned(),
+    }
+}
+
+fn commit(changes: Vec<Change>) -> Commit {
+    Commit {
+        step: Step::Operate,
+        at: at(0),
+        changes,
     }
 }
 
@@ -184,7 +225,15 @@ impl World {
     }
 
     async fn commit(&self, changes: Vec<Change>) -> Receipt {
-        self.store.commit(&self.lease, changes).await.unwrap()
+        self.commit_at(0, changes).await
+    }
+
+    async fn commit_at(&self, second: i64, changes: Vec<Change>) -> Receipt {
+        let commit = Commit {
+            at: at(second),
+            ..commit(changes)
+        };
+        self.store.commit(&self.lease, commit).await.unwrap()
     }
 
     async fn observe(&self, source: Source, records: Vec<Observed>) -> Receipt {
@@ -234,6 +283,15 @@ impl World {
             .unwrap()
             .into_iter()
             .map(|(_, id)| id.as_str().to_owned())
+            .collect()
+    }
+
+    async fn journal(&self, of: JournalOf<'_>) -> Vec<JournalEntry> {
+        let entries = self.store.journal(&self.lease.sync, of, None, 100).await;
+        entries
+            .unwrap()
+            .into_iter()
+            .map(|(_, entry)| entry)
             .collect()
     }
 

@@ -12,8 +12,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chacha20poly1305::aead::{Aead, Generate, Key, KeyInit, Payload};
 use chacha20poly1305::{XChaCha20Poly1305, XNonce};
+use hmac::{Hmac, Mac};
 use samspel_model::store::StoreError;
 use secrecy::{ExposeSecret, SecretString};
+use sha2::Sha256;
 use sqlx::sqlite::{SqliteConnection, SqlitePool};
 use thiserror::Error;
 
@@ -24,6 +26,9 @@ use crate::writer::{Task, Writer};
 
 /// Bytes of an XChaCha20 nonce.
 const NONCE: usize = 24;
+
+/// Proofs that a key was in use are kept beside the credentials, where no account can be called so.
+const PROOFS: &str = "";
 
 /// Where the key is.
 pub enum KeySource {
@@ -50,8 +55,8 @@ pub enum VaultError {
     Exposed(PathBuf),
     /// The key file is gone, and credentials are sealed with it.
     #[error(
-        "the key file {} is missing, but credentials are sealed with it; restore it from a backup, or remove the \
-         credentials and enter them again", .0.display()
+        "the key file {} is missing, but the store holds what was made with it: credentials, or what is left of erased \
+         people; restore it from a backup", .0.display()
     )]
     KeyLost(PathBuf),
     /// That is no key.
@@ -70,6 +75,14 @@ pub enum VaultError {
         /// The credential's name.
         credential: String,
     },
+    /// Another key was in use before.
+    #[error(
+        "what the store holds for `{purpose}` was made with another key; use that one: restore it from a backup"
+    )]
+    OtherKey {
+        /// What the key is for.
+        purpose: String,
+    },
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -81,6 +94,8 @@ pub struct Vault {
     writer: Arc<Writer>,
     readers: SqlitePool,
     cipher: XChaCha20Poly1305,
+    /// Makes keys for other purposes.
+    derive: Hmac<Sha256>,
 }
 
 impl Vault {
@@ -102,7 +117,40 @@ impl Vault {
             writer: Arc::clone(store.writer()),
             readers: store.readers().clone(),
             cipher: XChaCha20Poly1305::new(&key),
+            derive: derivation(&key),
         })
+    }
+
+    /// A key for a purpose, made from the vault's own with HMAC-SHA-256 (RFC 2104), which tells nothing about it.
+    ///
+    /// # Errors
+    /// [`VaultError::OtherKey`] if another key was [kept](Self::keep_key) for this purpose.
+    pub async fn key_for(&self, purpose: &str) -> Result<[u8; 32], VaultError> {
+        match self.get(PROOFS, purpose).await {
+            Ok(_) => {}
+            Err(VaultError::Sealed { .. }) => {
+                return Err(VaultError::OtherKey {
+                    purpose: purpose.to_owned(),
+                });
+            }
+            Err(error) => return Err(error),
+        }
+        let mut mac = self.derive.clone();
+        mac.update(b"samspel key\0");
+        mac.update(purpose.as_bytes());
+        Ok(mac.finalize().into_bytes().into())
+    }
+
+    /// The same key, of which the store knows from now on: what is made with it cannot be read under another one, so
+    /// that a lost or replaced key is noticed ([`SqliteStore::needs_key_for`]).
+    ///
+    /// # Errors
+    /// As [`key_for`](Self::key_for).
+    pub async fn keep_key(&self, purpose: &str) -> Result<[u8; 32], VaultError> {
+        let key = self.key_for(purpose).await?;
+        self.put(PROOFS, purpose, &SecretString::from("kept"))
+            .await?;
+        Ok(key)
     }
 
     /// Keeps a credential; replaces one of the same name.
@@ -191,6 +239,22 @@ impl Vault {
 }
 
 impl SqliteStore {
+    /// Whether something in the store was made with the key for this purpose.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn needs_key_for(&self, purpose: &str) -> Result<bool, StoreError> {
+        sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM secret WHERE tenant = ? AND account = ? AND credential = ?)",
+        )
+        .bind(&self.context().tenant)
+        .bind(PROOFS)
+        .bind(purpose)
+        .fetch_one(self.readers())
+        .await
+        .map_err(self.context().failed("looking for a key's proof"))
+    }
+
     async fn holds_secrets(&self) -> Result<bool, StoreError> {
         sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM secret WHERE tenant = ?)")
             .bind(&self.context().tenant)
@@ -205,6 +269,14 @@ fn sealed(account: &str, credential: &str) -> VaultError {
         account: account.to_owned(),
         credential: credential.to_owned(),
     }
+}
+
+/// HMAC under the vault's key.
+fn derivation(key: &Key<XChaCha20Poly1305>) -> Hmac<Sha256> {
+    // HMAC fills a key that is shorter than its block with zeros (RFC 2104).
+    let mut block = Key::<Hmac<Sha256>>::default();
+    block[..key.len()].copy_from_slice(key);
+    Hmac::new(&block)
 }
 
 fn parse(place: &str, text: &str) -> Result<Key<XChaCha20Poly1305>, VaultError> {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use samspel_model::store::{Change, Endpoint, RunRecord, StoreError};
+use samspel_model::store::{Change, Commit, Endpoint, RunRecord, Step, StoreError};
 use samspel_model::{Side, Store};
 use samspel_store::SqliteStore;
 use serde_json::json;
@@ -78,6 +78,14 @@ fn run(name: &str) -> Change {
         error: None,
         report: json!({}),
     })
+}
+
+fn commit(changes: Vec<Change>) -> Commit {
+    Commit {
+        step: Step::Page,
+        at: now(),
+        changes,
+    }
 }
 
 #[tokio::test]
@@ -246,9 +254,9 @@ async fn programs_number_their_commits_in_one_row() {
         .acquire_lease("news", "two", now(), MINUTE)
         .await
         .unwrap();
-    let first = one.commit(&mine, vec![]).await.unwrap();
-    let second = two.commit(&yours, vec![]).await.unwrap();
-    let third = one.commit(&mine, vec![]).await.unwrap();
+    let first = one.commit(&mine, commit(vec![])).await.unwrap();
+    let second = two.commit(&yours, commit(vec![])).await.unwrap();
+    let third = one.commit(&mine, commit(vec![])).await.unwrap();
     assert!(first.sequence < second.sequence && second.sequence < third.sequence);
 }
 
@@ -260,7 +268,7 @@ async fn what_was_acknowledged_is_there_after_a_drop_without_close() {
         .acquire_lease("people", "one", now(), MINUTE)
         .await
         .unwrap();
-    let receipt = store.commit(&lease, vec![run("r1")]).await.unwrap();
+    let receipt = store.commit(&lease, commit(vec![run("r1")])).await.unwrap();
     drop(store);
     let store = place.open().await;
     assert_eq!(store.runs("people", 9).await.unwrap().len(), 1);
@@ -271,6 +279,42 @@ async fn what_was_acknowledged_is_there_after_a_drop_without_close() {
         .acquire_lease("people", "two", now(), MINUTE)
         .await
         .unwrap();
+}
+
+#[tokio::test]
+async fn a_failed_commit_says_what_was_being_done() {
+    let place = Place::new();
+    let store = place.open().await;
+    let lease = store
+        .acquire_lease("people", "one", now(), MINUTE)
+        .await
+        .unwrap();
+    place
+        .tamper(
+            "CREATE TRIGGER full BEFORE INSERT ON run BEGIN SELECT RAISE(ABORT, 'it is full'); END",
+        )
+        .await;
+    let error = store
+        .commit(&lease, commit(vec![run("r1")]))
+        .await
+        .unwrap_err();
+    assert!(matches!(error, StoreError::Backend { .. }), "{error}");
+    let text = error.to_string();
+    for part in [
+        "storing a page",
+        "storing a run",
+        "it is full",
+        &place.file().display().to_string(),
+    ] {
+        assert!(text.contains(part), "{text}");
+    }
+    store.close().await;
+    let error = store.commit(&lease, commit(vec![])).await.unwrap_err();
+    let text = error.to_string();
+    assert!(
+        text.contains("storing a page") && text.contains("closed"),
+        "{text}"
+    );
 }
 
 #[tokio::test]
@@ -297,8 +341,8 @@ async fn tenants_do_not_see_each_other() {
         .acquire_lease("people", "two", now(), MINUTE)
         .await
         .unwrap();
-    one.commit(&mine, vec![run("r1")]).await.unwrap();
+    one.commit(&mine, commit(vec![run("r1")])).await.unwrap();
     assert!(two.runs("people", 9).await.unwrap().is_empty());
-    two.commit(&yours, vec![run("r2")]).await.unwrap();
+    two.commit(&yours, commit(vec![run("r2")])).await.unwrap();
     assert_eq!(one.runs("people", 9).await.unwrap()[0].id, "r1");
 }

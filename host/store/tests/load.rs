@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use samspel_model::intent::{Effect, Intent};
 use samspel_model::journal::{JournalEntry, JournalKind};
 use samspel_model::link::{Base, FieldBase};
-use samspel_model::store::{Change, Endpoint, Lease, Observed, Receipt, Source};
+use samspel_model::store::{Change, Commit, Endpoint, Lease, Observed, Receipt, Source, Step};
 use samspel_model::{Entity, Fields, Link, LinkId, RecordId, Side, Store};
 use samspel_store::SqliteStore;
 use serde_json::{Value, json};
@@ -55,6 +55,7 @@ fn base() -> Base {
         a: json!(format!("a value of field {n}")),
         b: json!(format!("a value of field {n}")),
         rule: "0123456789abcdef".to_owned(),
+        undone: false,
     };
     Base {
         fields: (0..8).map(|n| (format!("field_{n}"), image(n))).collect(),
@@ -87,6 +88,8 @@ fn intent(number: u64) -> Intent {
         base: base(),
         shared: Vec::new(),
         restricts: false,
+        overrules: None,
+        told: vec![],
     }
 }
 
@@ -114,7 +117,12 @@ fn page(records: &[Observed], snapshot: u64) -> Change {
 }
 
 async fn commit(store: &SqliteStore, lease: &Lease, changes: Vec<Change>) -> Receipt {
-    store.commit(lease, changes).await.unwrap()
+    let commit = Commit {
+        step: Step::Page,
+        at: Timestamp::UNIX_EPOCH,
+        changes,
+    };
+    store.commit(lease, commit).await.unwrap()
 }
 
 /// Runs the steps, one batch after another; gives the total and the longest, without the making of the batches.

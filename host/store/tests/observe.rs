@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use proptest::prelude::*;
-use samspel_model::store::{Change, Endpoint, Observed, Receipt, Sequence, Source};
+use samspel_model::store::{self, Change, Commit, Endpoint, Observed, Receipt, Sequence, Source};
 use samspel_model::{Absence, Entity, Fields, Presence, RecordId, Revision, Store, Tombstone};
 use samspel_store::SqliteStore;
 use serde_json::{Value, json};
@@ -40,6 +40,7 @@ struct Known {
     age: Option<u8>,
     revision: Option<Option<u64>>,
     written: Option<Sequence>,
+    changed: Sequence,
     snapshot: Option<Sequence>,
 }
 
@@ -83,6 +84,7 @@ impl Model {
                 &mut marks,
             );
         }
+        let before = self.queues[0].len();
         for (index, queue) in self.queues.iter_mut().enumerate() {
             if step.source == Source::Fetch {
                 for id in &marks.fetched {
@@ -96,13 +98,34 @@ impl Model {
             }
             queue.extend(marks.refetch.iter().map(|id| (*id, true)));
         }
+        receipt.queued = (self.queues[0].len() - before) as u64;
         receipt
     }
 
     fn stale(known: &Known, source: Source, sent: Sequence, order: Option<u64>) -> bool {
-        let older =
-            matches!((known.revision, order), (Some(Some(known)), Some(read)) if read < known);
-        source == Source::Listing && (older || known.written.is_some_and(|written| sent < written))
+        let newer = match (known.revision, order) {
+            (Some(Some(known)), Some(read)) if read != known => Some(read > known),
+            _ => None,
+        };
+        match (source, newer) {
+            (_, Some(true)) => false,
+            (Source::Listing, Some(false)) => true,
+            (Source::Listing, None) => known.written.is_some(),
+            (Source::Fetch | Source::Write, _) => sent < known.changed,
+        }
+    }
+
+    fn written(
+        &self,
+        source: Source,
+        sent: Sequence,
+        before: Option<Sequence>,
+    ) -> Option<Sequence> {
+        match source {
+            Source::Write => Some(self.sequence),
+            Source::Fetch => before.max(Some(sent)),
+            Source::Listing => before,
+        }
     }
 
     fn record(
@@ -114,7 +137,9 @@ impl Model {
         receipt: &mut Receipt,
         marks: &mut Marks,
     ) {
-        let written = (source == Source::Write).then_some(self.sequence);
+        let before = self.records.get(&id).and_then(|known| known.written);
+        let written = self.written(source, sent, before);
+        let sequence = self.sequence;
         let Some(known) = self.records.get_mut(&id) else {
             let new = Known {
                 presence: Presence::Present,
@@ -122,6 +147,7 @@ impl Model {
                 age,
                 revision: order.map(Some),
                 written,
+                changed: sequence,
                 snapshot,
             };
             self.records.insert(id, new);
@@ -133,7 +159,8 @@ impl Model {
         let (new_email, new_age) = (email.or(known.email), age.or(known.age));
         let rewritten = (new_email, new_age) != (known.email, known.age);
         let differs = rewritten || known.presence != Presence::Present;
-        if differs && Self::stale(known, source, sent, order) {
+        let left = source == Source::Write && known.presence == Presence::OutOfScope;
+        if left || differs && Self::stale(known, source, sent, order) {
             receipt.refetch += 1;
             marks.refetch.insert(id);
             return;
@@ -145,7 +172,10 @@ impl Model {
         }
         known.presence = Presence::Present;
         (known.email, known.age) = (new_email, new_age);
-        known.written = written.or(known.written);
+        known.written = written;
+        if differs {
+            known.changed = sequence;
+        }
         marks.fetched.insert(id);
         if differs {
             receipt.changed += 1;
@@ -167,6 +197,8 @@ impl Model {
         marks: &mut Marks,
     ) {
         let sequence = self.sequence;
+        let before = self.records.get(&id).and_then(|known| known.written);
+        let written = self.written(source, sent, before);
         let Some(known) = self.records.get_mut(&id) else {
             return;
         };
@@ -182,10 +214,11 @@ impl Model {
             return;
         }
         known.presence = presence;
-        if source == Source::Write {
-            known.written = Some(sequence);
+        known.written = written;
+        if differs {
+            known.changed = sequence;
         }
-        if order.is_some() {
+        if differs || order.is_some() {
             known.revision = order.map(Some);
         }
         marks.fetched.insert(id);
@@ -239,6 +272,14 @@ fn observed(&(id, email, age, order): &Read) -> Observed {
             aliases: Vec::new(),
             modified: None,
         },
+    }
+}
+
+fn commit(changes: Vec<Change>) -> Commit {
+    Commit {
+        step: store::Step::Page,
+        at: Timestamp::UNIX_EPOCH,
+        changes,
     }
 }
 
@@ -377,16 +418,21 @@ async fn check(steps: Vec<Step>) {
                 })
                 .collect(),
         };
-        let receipt = store.commit(&leases[0], vec![change]).await.unwrap();
+        let receipt = store
+            .commit(&leases[0], commit(vec![change]))
+            .await
+            .unwrap();
         assert_eq!(receipt, model.apply(&step), "{step:?}");
         compare(&store, &model, number).await;
         if step.drain {
             for (index, lease) in leases.iter().enumerate() {
                 let rows = store.dirty(SYNCS[index], 0, 100).await.unwrap();
-                store
-                    .commit(lease, vec![Change::Clean(rows)])
+                let cleaned = rows.len() as u64;
+                let receipt = store
+                    .commit(lease, commit(vec![Change::Clean(rows)]))
                     .await
                     .unwrap();
+                assert_eq!((receipt.cleaned, receipt.queued), (cleaned, 0));
                 model.queues[index].clear();
                 model.sequence += 1;
             }

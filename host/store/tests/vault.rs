@@ -217,3 +217,43 @@ async fn the_key_file_is_for_its_owner_alone() {
         .unwrap();
     assert!(matches!(error, VaultError::Exposed(_)), "{error}");
 }
+
+#[tokio::test]
+async fn a_key_for_a_purpose_is_the_same_each_time_and_another_for_another_purpose() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path()).await;
+    let vault = Vault::open(&store, key_file(directory.path()))
+        .await
+        .unwrap();
+    let key = vault.key_for("one").await.unwrap();
+    assert_eq!(vault.keep_key("one").await.unwrap(), key);
+    assert_ne!(vault.key_for("two").await.unwrap(), key);
+    assert!(store.needs_key_for("one").await.unwrap());
+    assert!(!store.needs_key_for("two").await.unwrap());
+}
+
+#[tokio::test]
+async fn a_kept_key_that_is_lost_or_replaced_is_noticed() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path()).await;
+    let vault = Vault::open(&store, key_file(directory.path()))
+        .await
+        .unwrap();
+    vault.keep_key("one").await.unwrap();
+    drop(vault);
+    let file = directory.path().join("samspel.key");
+    std::fs::remove_file(&file).unwrap();
+    assert!(matches!(
+        Vault::open(&store, key_file(directory.path())).await,
+        Err(VaultError::KeyLost(_))
+    ));
+    let other = KeySource::Base64(SecretString::from(
+        "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
+    ));
+    let vault = Vault::open(&store, other).await.unwrap();
+    assert!(matches!(
+        vault.key_for("one").await,
+        Err(VaultError::OtherKey { .. })
+    ));
+    vault.key_for("two").await.unwrap();
+}

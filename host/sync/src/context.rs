@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 use samspel_engine::{Policy, matching};
 use samspel_model::intent::Intent;
-use samspel_model::store::{Change, Endpoint, Lease, Observed, Receipt};
+use samspel_model::store::{Change, Commit, Endpoint, Lease, Observation, Observed, Receipt, Step};
 use samspel_model::{
-    Clock, Collection, Connector, Entity, Failure, Fields, Ids, RecordId, Side, Store,
+    Clock, Collection, Connector, Entity, Failure, Fields, Guard, Ids, Presence, RecordId, Side,
+    Store,
 };
 
 use crate::error::SyncError;
@@ -66,6 +67,10 @@ pub struct Context {
     in_flight: Mutex<InFlight>,
     /// Settlements read links, change them and store them, one after the other.
     pub settling: tokio::sync::Mutex<()>,
+    /// What a side holds is not stored while a settlement looks at what is stored of it.
+    observing: [tokio::sync::Mutex<()>; 2],
+    /// When the lease was last known to be ours.
+    renewed: Mutex<Timestamp>,
 }
 
 impl Context {
@@ -74,6 +79,7 @@ impl Context {
         let (a, b) =
             futures::future::join(collection(parts, Side::A), collection(parts, Side::B)).await;
         let collections = [a?, b?];
+        identities(parts, &lease).await?;
         let policy =
             Policy::compile(&parts.spec, &collections[0], &collections[1]).map_err(|errors| {
                 SyncError::Policy {
@@ -89,6 +95,8 @@ impl Context {
             run: parts.ids.next(),
             in_flight: Mutex::default(),
             settling: tokio::sync::Mutex::default(),
+            renewed: Mutex::new(parts.clock.now()),
+            observing: [tokio::sync::Mutex::default(), tokio::sync::Mutex::default()],
         })
     }
 
@@ -128,8 +136,53 @@ impl Context {
         self.parts.clock.now()
     }
 
-    pub async fn commit(&self, changes: Vec<Change>) -> Result<Receipt, SyncError> {
-        Ok(self.store().commit(&self.lease, changes).await?)
+    pub async fn commit(&self, step: Step, changes: Vec<Change>) -> Result<Receipt, SyncError> {
+        let commit = Commit {
+            step,
+            at: self.now(),
+            changes,
+        };
+        Ok(self.store().commit(&self.lease, commit).await?)
+    }
+
+    /// What was seen, as the sync's filter sees it: a record outside of it is out of scope. With the reason, where the
+    /// filter cannot be applied to the record.
+    pub fn scoped(&self, side: Side, mut seen: Observation) -> (Observation, Option<String>) {
+        if seen.presence != Presence::Present {
+            return (seen, None);
+        }
+        match self.policy.takes_part(side, &seen.fields) {
+            Ok(true) => (seen, None),
+            Ok(false) => {
+                seen.presence = Presence::OutOfScope;
+                (seen, None)
+            }
+            Err(why) => (seen, Some(why)),
+        }
+    }
+
+    /// Before something is sent: a process that stood still for longer than its lease must not go on where another one
+    /// has found out what became of its writes. The store is asked only if the lease may have run out.
+    pub async fn still_leased(&self) -> Result<(), SyncError> {
+        let now = self.now();
+        let ttl = self.parts.lease_ttl;
+        let known_until = {
+            let mut renewed = self.renewed.lock().unwrap_or_else(PoisonError::into_inner);
+            let fresh = now.duration_since(*renewed).unsigned_abs() < ttl / 2;
+            if !fresh {
+                *renewed = now;
+            }
+            fresh
+        };
+        if !known_until && Guard::LeaseFence.stands() {
+            self.store().renew_lease(&self.lease, now, ttl).await?;
+        }
+        Ok(())
+    }
+
+    /// Nobody else stores what a side holds for as long as this is held.
+    pub async fn observing(&self, side: Side) -> tokio::sync::MutexGuard<'_, ()> {
+        self.observing[side.index()].lock().await
     }
 
     pub fn in_flight(&self) -> MutexGuard<'_, InFlight> {
@@ -169,11 +222,57 @@ fn account_error(parts: &SyncParts, side: Side, failure: Failure) -> SyncError {
     }
 }
 
+/// What is stored belongs to who the accounts were when it was read. Where nothing is known of that, or an account's
+/// settings have changed, it is asked.
+async fn identities(parts: &SyncParts, lease: &Lease) -> Result<(), SyncError> {
+    for side in Side::BOTH {
+        let party = &parts.parties[side.index()];
+        let account = &party.endpoint.account;
+        let known = parts.store.account(account).await?;
+        let cursor = parts.store.cursor(&parts.name, side).await?;
+        let same_scope = cursor.is_none_or(|cursor| cursor.scope == party.scope);
+        if known.is_some() && same_scope {
+            continue;
+        }
+        let now = retry(parts.clock.as_ref(), parts.ids.as_ref(), "check", || {
+            party.connector.check()
+        })
+        .await
+        .map_err(|failure| account_error(parts, side, failure))?;
+        match known {
+            Some(known) if known == now.id => {}
+            Some(known) => {
+                return Err(SyncError::OtherAccount {
+                    sync: parts.name.clone(),
+                    account: account.clone(),
+                    known,
+                    now: now.id,
+                });
+            }
+            None => {
+                let commit = Commit {
+                    step: Step::Identify,
+                    at: parts.clock.now(),
+                    changes: vec![Change::PutAccount {
+                        account: account.clone(),
+                        identity: now.id,
+                    }],
+                };
+                parts.store.commit(lease, commit).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
 async fn collection(parts: &SyncParts, side: Side) -> Result<Collection, SyncError> {
     let party = &parts.parties[side.index()];
-    let collections = retry(parts.clock.as_ref(), "collections", || {
-        party.connector.collections()
-    })
+    let collections = retry(
+        parts.clock.as_ref(),
+        parts.ids.as_ref(),
+        "collections",
+        || party.connector.collections(),
+    )
     .await
     .map_err(|failure| account_error(parts, side, failure))?;
     let known: Vec<String> = collections

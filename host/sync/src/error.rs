@@ -4,6 +4,7 @@ use samspel_engine::PolicyErrors;
 use samspel_model::{Failure, Side, StoreError};
 use thiserror::Error;
 
+use crate::accounts::Accounts;
 use crate::report::PlanReport;
 
 /// Why a run ended before its end. Everything that was settled stays settled, and the next run continues there.
@@ -63,5 +64,51 @@ pub enum SyncError {
         sync: String,
         /// What would be done.
         plan: Box<PlanReport>,
+    },
+    /// The plan is not the one that was agreed to.
+    #[error(
+        "sync `{sync}`: nothing was done: the plan is no longer `{wanted}` but `{}`; look at `samspel sync plan {sync}` again", .plan.hash
+    )]
+    PlanChanged {
+        /// The sync.
+        sync: String,
+        /// What was agreed to.
+        wanted: String,
+        /// What would be done now.
+        plan: Box<PlanReport>,
+    },
+    /// The account is somebody else's than what is stored.
+    #[error(
+        "sync `{sync}`: account `{account}` is `{now}` now and was `{known}` when its records were read; nothing was done. \
+         Use the former credential and settings, or give the new account a name of its own in `[accounts]`"
+    )]
+    OtherAccount {
+        /// The sync.
+        sync: String,
+        /// The account.
+        account: String,
+        /// Whose it was.
+        known: String,
+        /// Whose it is.
+        now: String,
+    },
+    /// The run's accounts do not balance.
+    #[error(
+        "sync `{sync}`: records are missing in the accounts of this run ({accounts:?}); this is a bug in Samspel. \
+         Nothing is lost: `samspel sync run {sync} --full` looks at every record again"
+    )]
+    Unbalanced {
+        /// The sync.
+        sync: String,
+        /// The numbers.
+        accounts: Box<Accounts>,
+    },
+    /// What an operator asked for cannot be done.
+    #[error("sync `{sync}`: {why}")]
+    Refused {
+        /// The sync.
+        sync: String,
+        /// Why, and what can be done.
+        why: String,
     },
 }

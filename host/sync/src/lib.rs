@@ -5,8 +5,13 @@
 //! loop, in which `reader`, `planner` and `writer` overlap; `recovery` finds out what became of writes whose
 //! outcome is unknown.
 
+mod accounts;
 mod context;
+mod erase;
 mod error;
+mod history;
+mod lookup;
+mod operator;
 mod outbox;
 mod planner;
 mod progress;
@@ -16,6 +21,7 @@ mod report;
 mod retry;
 mod run;
 pub mod system;
+mod undo;
 mod verify;
 mod writer;
 
@@ -23,14 +29,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use samspel_engine::SyncSpec;
+use samspel_engine::pseudonym::Pseudonyms;
 use samspel_model::store::Endpoint;
 use samspel_model::{Clock, Connector, Ids, Store};
 use tokio_util::sync::CancellationToken;
 
+pub use accounts::Accounts;
+pub use erase::{Concerned, Erasure, erase, person};
 pub use error::SyncError;
+pub use history::{Event, FieldHistory, History, history};
+pub use lookup::find_records;
+pub use operator::{Chosen, Operator};
 pub use progress::{Phase, Progress, Silent, Snapshot};
 pub use report::{PlanReport, PlanSample, RunReport, Sides, VerifyReport, VerifySample};
 pub use run::{Confirm, Confirmation, RunOptions};
+pub use undo::{Left, UndoReport};
 
 /// One side of a sync: a collection of an account, and the connector that reaches it.
 #[derive(Clone)]
@@ -43,6 +56,9 @@ pub struct Party {
     pub cursor_version: u32,
     /// The layouts that it reads besides.
     pub cursor_versions_read: Vec<u32>,
+    /// Fingerprint of the account's settings. Under another one everything is read again, and who the account is at
+    /// the remote is asked.
+    pub scope: Option<String>,
 }
 
 /// Everything a sync is made of.
@@ -60,6 +76,8 @@ pub struct SyncParts {
     pub clock: Arc<dyn Clock>,
     /// Identifiers.
     pub ids: Arc<dyn Ids>,
+    /// Recognises the addresses of erased people. `None`: nobody was ever erased.
+    pub pseudonyms: Option<Pseudonyms>,
     /// Who holds the lease: program, host and process, for people.
     pub owner: String,
     /// How long a lease lasts unless it is renewed; it is renewed three times as often.
@@ -100,77 +118,43 @@ impl Sync {
         run::run(&self.parts, options, progress, stop).await
     }
 
-    /// Reads what changed and decides, and writes nothing.
+    /// Reads what changed and decides, and writes nothing. `samples`: how many decisions of one kind and side are shown.
     ///
     /// # Errors
     /// See [`SyncError`].
     pub async fn plan(
         &self,
+        samples: usize,
         progress: &dyn Progress,
         stop: CancellationToken,
     ) -> Result<PlanReport, SyncError> {
-        run::plan(&self.parts, progress, stop).await
+        run::plan(&self.parts, samples, progress, stop).await
     }
 
-    /// Reads both sides completely and compares every linked pair; writes nothing.
+    /// Reads both sides completely and compares every linked pair. Writes nothing, unless pairs that differ are to be
+    /// healed: then they are planned anew, and what follows is written.
     ///
     /// # Errors
     /// See [`SyncError`].
     pub async fn verify(
         &self,
+        heal: bool,
         progress: &dyn Progress,
         stop: CancellationToken,
     ) -> Result<VerifyReport, SyncError> {
-        verify::verify(&self.parts, progress, stop).await
+        verify::verify(&self.parts, heal, progress, stop).await
     }
 
-    /// Forgets links, bases, cursors and queues of the sync, under its lease. Remote records are not touched; the
-    /// next run is a first run.
+    /// Takes back what a run wrote, where the remotes still hold it. Consents stay.
     ///
     /// # Errors
-    /// [`SyncError::Store`], also if another process holds the lease.
-    pub async fn reset(&self) -> Result<(), SyncError> {
-        let parts = &self.parts;
-        let lease = parts
-            .store
-            .acquire_lease(
-                &parts.name,
-                &parts.owner,
-                parts.clock.now(),
-                parts.lease_ttl,
-            )
-            .await?;
-        let done = parts.store.reset(&lease).await;
-        parts.store.release_lease(&lease).await?;
-        Ok(done?)
-    }
-
-    /// Pauses the sync with a reason, or lets it run again. A run under way is not interrupted.
-    ///
-    /// # Errors
-    /// [`SyncError::Store`], also if another process holds the lease.
-    pub async fn set_paused(&self, reason: Option<String>) -> Result<(), SyncError> {
-        let parts = &self.parts;
-        let lease = parts
-            .store
-            .acquire_lease(
-                &parts.name,
-                &parts.owner,
-                parts.clock.now(),
-                parts.lease_ttl,
-            )
-            .await?;
-        let done = async {
-            let mut state = parts.store.state(&parts.name).await?;
-            state.paused = reason;
-            parts
-                .store
-                .commit(&lease, vec![samspel_model::store::Change::PutState(state)])
-                .await
-        }
-        .await;
-        parts.store.release_lease(&lease).await?;
-        done?;
-        Ok(())
+    /// See [`SyncError`]; [`SyncError::Refused`] if there is no such run.
+    pub async fn undo(
+        &self,
+        run: &str,
+        progress: &dyn Progress,
+        stop: CancellationToken,
+    ) -> Result<UndoReport, SyncError> {
+        undo::undo(&self.parts, run, progress, stop).await
     }
 }

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 
+use samspel_model::Guard;
 use samspel_model::intent::{Effect, Intent};
 
 /// The writes that wait, by what they do.
@@ -70,7 +71,7 @@ impl Outbox {
     }
 
     fn queue_of(&mut self, intent: &Intent) -> &mut VecDeque<Intent> {
-        if intent.restricts {
+        if intent.restricts && Guard::OptOutGoesFirst.stands() {
             return &mut self.restricting;
         }
         match intent.effect {
@@ -112,6 +113,8 @@ mod tests {
             base: Base::default(),
             shared: Vec::new(),
             restricts,
+            overrules: None,
+            told: Vec::new(),
         }
     }
 

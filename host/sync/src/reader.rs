@@ -5,10 +5,10 @@
 use std::sync::Arc;
 
 use jiff::SignedDuration;
-use samspel_model::store::{Change, Cursor, Sequence, SnapshotProgress, Source};
+use samspel_model::store::{Change, Cursor, Receipt, Sequence, SnapshotProgress, Source, Step};
 use samspel_model::{
-    Absence, DeleteVisibility, Failure, Fetched, Page, ReadMode, ReadRequest, RecordId, Side,
-    Tombstone,
+    Absence, DeleteVisibility, Failure, Fetched, Guard, Page, ReadMode, ReadRequest, RecordId,
+    Side, Tombstone,
 };
 
 use crate::context::Context;
@@ -52,6 +52,18 @@ pub struct Stored {
     pub read: u64,
     /// Records that said something new.
     pub changed: u64,
+    /// There is something to plan, or to ask again.
+    pub news: bool,
+}
+
+impl Stored {
+    fn new(read: u64, receipt: Receipt) -> Self {
+        Self {
+            read,
+            changed: receipt.changed,
+            news: receipt.changed + receipt.refetch > 0,
+        }
+    }
 }
 
 impl Reader {
@@ -70,8 +82,17 @@ impl Reader {
                 snapshot: None,
                 compared: None,
                 version: party.cursor_version,
+                scope: party.scope.clone(),
+                incomplete: false,
             });
         cursor.version = party.cursor_version;
+        // Another scope: what was read before says nothing about what is listed now.
+        let new_scope = cursor.scope != party.scope;
+        if new_scope {
+            cursor.scope.clone_from(&party.scope);
+            cursor.incremental = None;
+            cursor.snapshot = None;
+        }
         let interval = full_comparison(context);
         let due = cursor
             .compared
@@ -79,7 +100,11 @@ impl Reader {
         let hidden = capabilities.hidden_changes;
         let unlisted = capabilities.deletes == DeleteVisibility::ByListing;
         let incremental = capabilities.incremental && cursor.incremental.is_some();
-        let stage = if !incremental || full || (due && hidden) || cursor.snapshot.is_some() {
+        let stage = if !incremental
+            || full
+            || (due && (hidden || cursor.incomplete))
+            || cursor.snapshot.is_some()
+        {
             Stage::Full
         } else {
             Stage::Incremental
@@ -90,9 +115,31 @@ impl Reader {
             then_list_ids: stage == Stage::Incremental && due && unlisted,
             stage,
         };
-        if reader.stage == Stage::Full && reader.cursor.snapshot.is_none() {
+        // One that has to begin anew must not take what an earlier attempt saw for what is there now.
+        let at_its_start = reader
+            .cursor
+            .snapshot
+            .as_ref()
+            .is_none_or(|snapshot| snapshot.token.is_none());
+        if reader.stage == Stage::Full && at_its_start {
+            let new_scope = new_scope
+                || reader
+                    .cursor
+                    .snapshot
+                    .as_ref()
+                    .is_some_and(|snapshot| snapshot.new_scope);
             reader.begin_snapshot(context);
+            if let Some(snapshot) = &mut reader.cursor.snapshot {
+                snapshot.new_scope = new_scope;
+            }
         }
+        Ok(reader)
+    }
+
+    /// Reads nothing.
+    pub async fn idle(context: &Context, side: Side) -> Result<Self, SyncError> {
+        let mut reader = Self::open(context, side, false).await?;
+        reader.stage = Stage::Done;
         Ok(reader)
     }
 
@@ -111,6 +158,8 @@ impl Reader {
             number: context.store().sequence() + 1,
             token: None,
             resume: None,
+            new_scope: false,
+            shown: 0,
         });
     }
 
@@ -140,7 +189,7 @@ impl Reader {
             limit: collection.capabilities.max_page.max(1),
         };
         let sent = context.store().sequence();
-        let page = retry(context.clock(), "changes", || {
+        let page = retry(context.clock(), context.ids(), "changes", || {
             context.connector(self.side).changes(request.clone())
         })
         .await;
@@ -206,9 +255,14 @@ impl Reader {
                 let Some(snapshot) = &mut self.cursor.snapshot else {
                     return bug("a snapshot lost its position");
                 };
-                if snapshot.token.is_none() {
+                // A listing of ids tells nothing of what the records hold: changes are read on from where they were.
+                if snapshot.token.is_none() && self.stage == Stage::Full {
                     snapshot.resume.clone_from(&page.resume_cursor);
                 }
+                snapshot.shown += page.records.len() as u64;
+                // An empty listing of what was full, and the first one of another account or filter, tell of a change
+                // of what is listed, and of no deletes.
+                let trusted = page.complete && snapshot.shown > 0 && !snapshot.new_scope;
                 match (&page.next, page.more) {
                     (Some(token), true) => {
                         if snapshot.token.as_ref() == Some(token) {
@@ -217,13 +271,11 @@ impl Reader {
                         snapshot.token = Some(token.clone());
                     }
                     (None, true) => return bug("a page says that more follows and not where"),
+                    (_, false) if trusted => self.stage = Stage::Missing { after: None },
                     (_, false) => {
-                        self.stage = if page.complete {
-                            Stage::Missing { after: None }
-                        } else {
-                            self.end_snapshot(context);
-                            Stage::Done
-                        };
+                        let complete = page.complete;
+                        self.end_snapshot(context, complete);
+                        self.stage = Stage::Done;
                     }
                 }
             }
@@ -232,12 +284,14 @@ impl Reader {
         Ok(())
     }
 
-    /// The snapshot is read: incremental reading continues where it began.
-    fn end_snapshot(&mut self, context: &Context) {
+    /// The snapshot is read: incremental reading continues where it began. After one that was not complete it continues
+    /// where it was before, because the feed alone tells of deletes between the two.
+    fn end_snapshot(&mut self, context: &Context, complete: bool) {
         if let Some(snapshot) = self.cursor.snapshot.take()
-            && self.stage != Stage::Ids
             && snapshot.resume.is_some()
+            && (complete || self.cursor.incremental.is_none())
         {
+            self.cursor.incomplete = !complete;
             self.cursor.incremental = snapshot.resume;
         }
         self.cursor.compared = Some(context.now());
@@ -281,15 +335,18 @@ impl Reader {
                 tombstones: page.tombstones,
             });
         }
-        changes.push(Change::PutCursor {
+        let cursor = Change::PutCursor {
             side: self.side,
             cursor: behind.cursor.clone(),
-        });
-        let receipt = context.commit(changes).await?;
-        Ok(Stored {
-            read: count,
-            changed: receipt.changed,
-        })
+        };
+        if Guard::CursorWithItsPage.stands() {
+            changes.push(cursor);
+        } else {
+            context.commit(Step::Page, vec![cursor]).await?;
+        }
+        let _alone = context.observing(self.side).await;
+        let receipt = context.commit(Step::Page, changes).await?;
+        Ok(Stored::new(count, receipt))
     }
 
     /// Whether the next step is [`Self::store_missing`].
@@ -316,30 +373,50 @@ impl Reader {
             .unseen(&endpoint, number, after.as_ref(), limit)
             .await?;
         let Some(last) = ids.last().cloned() else {
-            self.end_snapshot(context);
+            self.end_snapshot(context, true);
             self.stage = Stage::Done;
             context
-                .commit(vec![Change::PutCursor {
-                    side: self.side,
-                    cursor: self.cursor.clone(),
-                }])
+                .commit(
+                    Step::Compared,
+                    vec![Change::PutCursor {
+                        side: self.side,
+                        cursor: self.cursor.clone(),
+                    }],
+                )
                 .await?;
             return Ok(Stored::default());
         };
-        let fetched = fetch(context, self.side, &ids).await?;
-        let receipt = context
-            .commit(vec![observe_fetched(
-                context,
-                self.side,
-                fetched,
-                Some(number),
-            )])
-            .await?;
+        let fetched = if Guard::DeleteNeedsEvidence.stands() {
+            fetch(context, self.side, &ids).await?
+        } else {
+            FetchedRecords {
+                sent: context.store().sequence(),
+                answers: ids
+                    .iter()
+                    .map(|id| (id.clone(), Fetched::Absent(Absence::Deleted)))
+                    .collect(),
+            }
+        };
+        // What could not be read is asked for again by the planner, and in the queue until then.
+        let unread = fetched
+            .answers
+            .iter()
+            .filter(|(_, answer)| matches!(answer, Fetched::Failed(_)))
+            .map(|(id, _)| id.clone())
+            .collect();
+        let mut changes = vec![
+            Change::MarkDirty {
+                side: self.side,
+                ids: unread,
+                refetch: true,
+            },
+            observe_fetched(context, self.side, fetched, Some(number)),
+        ];
+        changes.retain(|change| !change.is_empty());
+        let _alone = context.observing(self.side).await;
+        let receipt = context.commit(Step::Missing, changes).await?;
         self.stage = Stage::Missing { after: Some(last) };
-        Ok(Stored {
-            read: 0,
-            changed: receipt.changed,
-        })
+        Ok(Stored::new(0, receipt))
     }
 }
 
@@ -360,7 +437,7 @@ pub async fn fetch(
     let sent = context.store().sequence();
     let mut answers = Vec::with_capacity(ids.len());
     for chunk in ids.chunks(collection.capabilities.max_fetch.max(1) as usize) {
-        let fetched = retry(context.clock(), "fetch", || {
+        let fetched = retry(context.clock(), context.ids(), "fetch", || {
             context.connector(side).fetch(&collection.name, chunk)
         })
         .await

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use samspel_engine::{Policy, settle};
 use samspel_model::intent::{Effect, Intent};
-use samspel_model::store::Source;
+use samspel_model::store::{Source, Step};
 use samspel_model::{Entity, Fetched, Fields, Outcome, RecordId, Side, Update, WriteOp};
 use serde_json::Value;
 
@@ -54,8 +54,13 @@ pub async fn recover(context: &Arc<Context>) -> Result<Vec<Tally>, SyncError> {
                     in_flight.add(intent);
                 }
             }
+            let sent = context.store().sequence();
             let resolutions = find_out(context, side, open).await?;
-            tallies.push(settle_all(context, side, resolutions).await?.tally);
+            tallies.push(
+                settle_all(context, side, Step::Recover, sent, resolutions)
+                    .await?
+                    .tally,
+            );
         }
     }
 }
@@ -274,7 +279,7 @@ async fn find(
     let collection = context.collection(side);
     let mut found = Vec::with_capacity(values.len());
     for chunk in values.chunks(collection.capabilities.max_find.max(1) as usize) {
-        let page = retry(context.clock(), "find", || {
+        let page = retry(context.clock(), context.ids(), "find", || {
             context.connector(side).find(&collection.name, field, chunk)
         })
         .await

@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use samspel_model::Side;
 use serde::{Deserialize, Serialize};
+
+use crate::accounts::Accounts;
 
 /// A number per side.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,6 +65,9 @@ pub struct RunReport {
     pub filtered: BTreeMap<String, u64>,
     /// Records with a decision that is left to a person.
     pub conflicts: u64,
+    /// What the valves hold.
+    #[serde(default)]
+    pub holds: u64,
     /// Records that failed for good.
     pub parked: u64,
     /// Writes that a remote refused for the person's protection.
@@ -70,6 +76,9 @@ pub struct RunReport {
     pub abandoned: u64,
     /// Records that are left for the next run.
     pub pending: u64,
+    /// Where every record went: observed = applied + noop + filtered + conflict + parked + pending.
+    #[serde(default)]
+    pub accounts: Accounts,
     /// Write calls sent to each side.
     pub batches: Sides,
 }
@@ -77,7 +86,7 @@ pub struct RunReport {
 /// One thing that a plan would do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PlanSample {
-    /// `link`, `create`, `update`, `remove` or `conflict`.
+    /// `link`, `create`, `update`, `remove`, `conflict` or `hold`.
     pub what: String,
     /// The side that would be written.
     pub side: Side,
@@ -110,13 +119,22 @@ pub struct PlanReport {
     pub skipped: BTreeMap<String, u64>,
     /// Records with a decision that is left to a person.
     pub conflicts: u64,
-    /// A few of each.
+    /// What the valves would hold.
+    #[serde(default)]
+    pub holds: u64,
+    /// Stands for everything that would be done: `sync run --plan HASH` does exactly that, or refuses.
+    #[serde(default)]
+    pub hash: String,
+    /// Of each as many as were asked for.
     pub samples: Vec<PlanSample>,
+    /// How many samples of one kind and side are kept.
+    #[serde(skip)]
+    pub(crate) keep: usize,
 }
 
 impl PlanReport {
-    /// How many samples of one kind and side are kept.
-    pub(crate) const SAMPLES: usize = 3;
+    /// How many samples of one kind and side are kept, unless somebody asks for more.
+    pub const SAMPLES: usize = 3;
 
     /// Keeps a sample, unless there are enough of its kind.
     pub(crate) fn sample(&mut self, sample: impl FnOnce() -> PlanSample, what: &str, side: Side) {
@@ -125,7 +143,7 @@ impl PlanReport {
             .iter()
             .filter(|known| known.what == what && known.side == side)
             .count()
-            >= Self::SAMPLES;
+            >= self.keep;
         if !enough {
             self.samples.push(sample());
         }
@@ -158,8 +176,16 @@ pub struct VerifyReport {
     pub unlinked: Sides,
     /// Conflicts in the queue.
     pub conflicts: u64,
+    /// What the valves hold.
+    pub holds: u64,
     /// Parked records.
     pub parked: u64,
+    /// The share of the linked pairs that are equal, from 0 to 1.
+    pub equal_share: f64,
+    /// Since when the oldest change that is not carried over waits.
+    pub oldest_unsynced: Option<Timestamp>,
+    /// Pairs that differed and are equal now.
+    pub healed: u64,
     /// A few pairs that differ.
     pub samples: Vec<VerifySample>,
 }

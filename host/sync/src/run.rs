@@ -10,19 +10,20 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use samspel_engine::spec::Mode;
-use samspel_engine::valve;
+use samspel_engine::valve::Meter;
 use samspel_model::intent::Intent;
-use samspel_model::store::{Change, RunRecord};
-use samspel_model::{RecordId, Side};
+use samspel_model::store::{Change, RunRecord, Step};
+use samspel_model::{Guard, LinkId, RecordId, Side, StoreError};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
 
 use crate::SyncParts;
+use crate::accounts::Ledger;
 use crate::context::Context;
 use crate::error::SyncError;
 use crate::outbox::Outbox;
-use crate::planner::{Known, Planned, Preview, plan_batch, skip_name};
+use crate::planner::{Known, Planned, Preview, Removals, plan_batch, skip_name};
 use crate::progress::{Phase, Progress, Snapshot};
 use crate::reader::{ReadPage, Reader, Stored};
 use crate::recovery;
@@ -65,6 +66,35 @@ pub struct RunOptions {
     pub full: bool,
     /// What happens before the first run writes anything. Later runs do not ask.
     pub confirmation: Confirmation,
+    /// Carry out the plan with this hash and nothing else, or refuse.
+    pub plan: Option<String>,
+    /// Look at these records only, as they are at the remotes: somebody told that they changed. Nothing else is read.
+    pub hints: Vec<(Side, RecordId)>,
+}
+
+impl RunOptions {
+    /// A run on what changed.
+    pub fn new(confirmation: Confirmation) -> Self {
+        Self {
+            full: false,
+            confirmation,
+            plan: None,
+            hints: Vec::new(),
+        }
+    }
+}
+
+/// What a run reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    /// What changed.
+    Changes,
+    /// Everything.
+    Everything,
+    /// What it was told of.
+    Hints,
+    /// Nothing: what was read already is planned.
+    Nothing,
 }
 
 /// Does a run. See [`crate::Sync::run`].
@@ -86,39 +116,65 @@ pub async fn run(
         if context.parts.spec.mode == Mode::Observe {
             return observe(&context, options.full, progress, stop).await;
         }
-        if state.confirmed.is_none() {
+        let mut reading = if !options.hints.is_empty() {
+            Reading::Hints
+        } else if options.full {
+            Reading::Everything
+        } else {
+            Reading::Changes
+        };
+        if let Some(hash) = &options.plan {
+            approve(&context, hash, options.full, progress, &stop).await?;
+            reading = Reading::Nothing;
+        } else if state.confirmed.is_none() {
             confirm(&context, &options, progress, &stop).await?;
         }
-        let mut work = Work::open(&context, options.full, progress, stop).await?;
-        work.recover().await?;
-        work.record(None, None).await?;
-        let ended = work.until_done(Purpose::Sync).await;
-        let error = ended.as_ref().err().map(ToString::to_string);
-        let finished = work.finish().await;
-        let stored = work
-            .record(
-                Some(context.now()),
-                error.or(finished.as_ref().err().map(ToString::to_string)),
-            )
-            .await;
-        ended?;
-        finished?;
-        stored?;
-        Ok(work.report)
+        carry_out(&context, reading, &options.hints, progress, stop).await
     })
     .instrument(span)
     .await
 }
 
+/// Reads, plans, writes and settles, until nothing is left to do.
+async fn carry_out(
+    context: &Arc<Context>,
+    reading: Reading,
+    hints: &[(Side, RecordId)],
+    progress: &dyn Progress,
+    stop: CancellationToken,
+) -> Result<RunReport, SyncError> {
+    let mut work = Work::open(context, reading, progress, stop).await?;
+    work.recover().await?;
+    work.begin(hints).await?;
+    let ended = work.until_done(Purpose::Sync).await;
+    // What happened until then is told in any case.
+    let finished = work.finish().await;
+    let done = ended.and(finished);
+    let stored = work.end(done.as_ref().err().map(ToString::to_string)).await;
+    done?;
+    stored?;
+    Ok(work.report)
+}
+
+/// Plans and writes what is in the queue already. See [`crate::Sync::verify`].
+pub async fn carry_out_queue(
+    context: &Arc<Context>,
+    progress: &dyn Progress,
+    stop: CancellationToken,
+) -> Result<RunReport, SyncError> {
+    carry_out(context, Reading::Nothing, &[], progress, stop).await
+}
+
 /// Reads and decides, and writes nothing. See [`crate::Sync::plan`].
 pub async fn plan(
     parts: &Arc<SyncParts>,
+    samples: usize,
     progress: &dyn Progress,
     stop: CancellationToken,
 ) -> Result<PlanReport, SyncError> {
     let span = tracing::info_span!("plan", sync = %parts.name);
     under_lease(parts, async |context| {
-        let (report, _) = preview(&context, false, progress, stop).await?;
+        let (report, _) = preview(&context, false, samples, progress, stop).await?;
         Ok(report)
     })
     .instrument(span)
@@ -157,25 +213,22 @@ pub async fn under_lease<T>(
                 .renew_lease(&lease, parts.clock.now(), parts.lease_ttl)
                 .await
             {
-                // The next commit is refused if the lease is lost; here there is nothing to undo.
+                // Whoever took the lease finds out what became of writes under way; nothing more may be sent here.
+                if matches!(error, StoreError::LeaseLost { .. }) {
+                    break Err(SyncError::Store(error));
+                }
+                // Another failure of the store may pass; if not, the next commit meets it.
                 tracing::warn!(%error, "the lease could not be renewed");
             }
         }
     };
     let result = tokio::select! {
+        biased;
         result = working => result,
-        () = heartbeat => unreachable_heartbeat(),
+        lost = heartbeat => lost,
     };
     store.release_lease(&lease).await?;
     result
-}
-
-/// The heartbeat never ends by itself.
-fn unreachable_heartbeat<T>() -> Result<T, SyncError> {
-    Err(SyncError::Store(samspel_model::StoreError::Damaged {
-        what: "the lease's heartbeat".to_owned(),
-        why: "it ended by itself".to_owned(),
-    }))
 }
 
 async fn observe(
@@ -184,37 +237,77 @@ async fn observe(
     progress: &dyn Progress,
     stop: CancellationToken,
 ) -> Result<RunReport, SyncError> {
-    let (plan, mut report) = preview(context, full, progress, stop).await?;
+    let (plan, mut report) = preview(context, full, PlanReport::SAMPLES, progress, stop).await?;
     report.observe_only = true;
     report.linked = plan.link;
     report.conflicts = plan.conflicts;
     report.noop = plan.unchanged;
     report.filtered = plan.skipped.clone();
     report.pending = plan.create.sum() + plan.update.sum() + plan.remove.sum();
-    context
-        .commit(vec![Change::PutRun(RunRecord {
-            id: context.run.clone(),
-            started: context.now(),
-            ended: Some(context.now()),
-            error: None,
-            report: serde_json::to_value(&report).unwrap_or_default(),
-        })])
-        .await?;
+    let run = RunRecord {
+        id: context.run.clone(),
+        started: context.now(),
+        ended: Some(context.now()),
+        error: None,
+        report: serde_json::to_value(&report).unwrap_or_default(),
+    };
+    context.commit(Step::End, vec![Change::PutRun(run)]).await?;
     Ok(report)
 }
 
 async fn preview(
     context: &Arc<Context>,
     full: bool,
+    samples: usize,
     progress: &dyn Progress,
     stop: CancellationToken,
 ) -> Result<(PlanReport, RunReport), SyncError> {
-    let mut work = Work::open(context, full, progress, stop).await?;
+    let reading = if full {
+        Reading::Everything
+    } else {
+        Reading::Changes
+    };
+    let mut work = Work::open(context, reading, progress, stop).await?;
     work.recover().await?;
-    let mut preview = Preview::default();
+    let mut preview = Preview::new(samples);
     work.until_done(Purpose::Preview(&mut preview)).await?;
+    if !work.meter.allows_removals(preview.report.remove.sum()) {
+        preview.hold_removals();
+    }
     preview.report.read = work.report.read;
     Ok((preview.report, work.report))
+}
+
+/// The plan is made once more; it is carried out if it is the one that was agreed to.
+async fn approve(
+    context: &Arc<Context>,
+    hash: &str,
+    full: bool,
+    progress: &dyn Progress,
+    stop: &CancellationToken,
+) -> Result<(), SyncError> {
+    let (plan, _) = preview(context, full, PlanReport::SAMPLES, progress, stop.clone()).await?;
+    // People may shorten it.
+    if hash.len() < 8 || !plan.hash.starts_with(&hash.to_ascii_lowercase()) {
+        return Err(SyncError::PlanChanged {
+            sync: context.name().to_owned(),
+            wanted: hash.to_owned(),
+            plan: Box::new(plan),
+        });
+    }
+    agreed(context).await
+}
+
+/// Somebody agreed to the first plan.
+async fn agreed(context: &Context) -> Result<(), SyncError> {
+    let mut state = context.store().state(context.name()).await?;
+    if state.confirmed.is_none() {
+        state.confirmed = Some(context.now());
+        context
+            .commit(Step::Confirm, vec![Change::PutState(state)])
+            .await?;
+    }
+    Ok(())
 }
 
 /// The first run shows its plan and waits for somebody to agree.
@@ -225,7 +318,14 @@ async fn confirm(
     stop: &CancellationToken,
 ) -> Result<(), SyncError> {
     if !matches!(options.confirmation, Confirmation::Given) {
-        let (plan, _) = preview(context, options.full, progress, stop.clone()).await?;
+        let (plan, _) = preview(
+            context,
+            options.full,
+            PlanReport::SAMPLES,
+            progress,
+            stop.clone(),
+        )
+        .await?;
         let agreed = match &options.confirmation {
             Confirmation::Ask(ask) => ask(&plan).await,
             Confirmation::Given | Confirmation::Refuse => false,
@@ -237,10 +337,7 @@ async fn confirm(
             });
         }
     }
-    let mut state = context.store().state(context.name()).await?;
-    state.confirmed = Some(context.now());
-    context.commit(vec![Change::PutState(state)]).await?;
-    Ok(())
+    agreed(context).await
 }
 
 enum Event {
@@ -255,7 +352,7 @@ enum Event {
         result: Result<Wrote, SyncError>,
     },
     Again(Side, Vec<Intent>),
-    Told,
+    Left(Result<Wrote, SyncError>),
 }
 
 /// One side of a run.
@@ -269,6 +366,8 @@ struct Lane {
     /// Writes that wait to be sent.
     outbox: Outbox,
     writers: usize,
+    /// Writes that are being sent.
+    sending: usize,
     /// Writes that wait for a remote that asked for patience.
     resting: usize,
     batch: usize,
@@ -277,8 +376,12 @@ struct Lane {
 }
 
 impl Lane {
-    async fn open(context: &Arc<Context>, side: Side, full: bool) -> Result<Self, SyncError> {
-        let reader = Reader::open(context, side, full).await?;
+    async fn open(context: &Context, side: Side, reading: Reading) -> Result<Self, SyncError> {
+        let reader = match reading {
+            Reading::Changes => Reader::open(context, side, false).await?,
+            Reading::Everything => Reader::open(context, side, true).await?,
+            Reading::Hints | Reading::Nothing => Reader::idle(context, side).await?,
+        };
         Ok(Self {
             done: reader.is_done(),
             reader: Some(reader),
@@ -286,6 +389,7 @@ impl Lane {
             storing: false,
             outbox: Outbox::default(),
             writers: 0,
+            sending: 0,
             resting: 0,
             batch: FIRST_BATCH,
             put_off: HashMap::new(),
@@ -320,7 +424,12 @@ struct Work<'a> {
     restart: bool,
     waiting_for_reading: u64,
     waiting_for_writes: u64,
-    removals_left: u64,
+    /// Links of which a record is to be taken away, once everything else was planned.
+    waiting_removals: HashSet<LinkId>,
+    reading: Reading,
+    removals: Removals,
+    meter: Meter,
+    ledger: Ledger,
     given_up: HashSet<(Side, RecordId)>,
     abandoned: HashMap<(Side, RecordId), u32>,
     /// The run ends as soon as what is under way is settled.
@@ -334,14 +443,15 @@ struct Work<'a> {
 impl<'a> Work<'a> {
     async fn open(
         context: &Arc<Context>,
-        full: bool,
+        reading: Reading,
         progress: &'a dyn Progress,
         stop: CancellationToken,
     ) -> Result<Work<'a>, SyncError> {
         let lanes = [
-            Lane::open(context, Side::A, full).await?,
-            Lane::open(context, Side::B, full).await?,
+            Lane::open(context, Side::A, reading).await?,
+            Lane::open(context, Side::B, reading).await?,
         ];
+        let state = context.store().state(context.name()).await?;
         let counts = context.store().counts(context.name()).await?;
         Ok(Work {
             context: Arc::clone(context),
@@ -356,7 +466,15 @@ impl<'a> Work<'a> {
             restart: false,
             waiting_for_reading: 0,
             waiting_for_writes: 0,
-            removals_left: valve::allowed_removals(counts.links),
+            waiting_removals: HashSet::new(),
+            reading,
+            removals: Removals::Count,
+            meter: Meter::new(
+                context.parts.spec.valves,
+                counts.links,
+                state.first_done.is_none(),
+            ),
+            ledger: Ledger::default(),
             given_up: HashSet::new(),
             abandoned: HashMap::new(),
             failed: None,
@@ -406,12 +524,16 @@ impl<'a> Work<'a> {
             };
             self.tell(phase);
             if self.events.is_empty() {
+                if self.decide_removals() {
+                    continue;
+                }
                 break;
             }
             let event = if stop.is_cancelled() {
                 self.events.next().await
             } else {
                 tokio::select! {
+                    biased;
                     event = self.events.next() => event,
                     () = stop.cancelled() => {
                         tracing::info!("stopping: writes under way are settled first");
@@ -496,27 +618,50 @@ impl<'a> Work<'a> {
     // ---- planning ------------------------------------------------------------------------------------------------
 
     fn known(&self) -> Known {
+        let hinted = self.reading == Reading::Hints;
         Known {
-            caught_up: Side::BOTH.map(|side| self.lanes[side.index()].done),
-            removals_left: self.removals_left,
+            caught_up: Side::BOTH.map(|side| self.lanes[side.index()].done && !hinted),
+            hinted,
+            removals: self.removals,
         }
+    }
+
+    /// Everything else is done: all removals are carried out, or all are held. Whether there are any.
+    fn decide_removals(&mut self) -> bool {
+        if self.ending() || self.waiting_removals.is_empty() || self.removals != Removals::Count {
+            return false;
+        }
+        self.removals = if self
+            .meter
+            .allows_removals(self.waiting_removals.len() as u64)
+        {
+            Removals::Carry
+        } else {
+            Removals::Hold
+        };
+        self.start_over();
+        true
     }
 
     /// Plans everything that was read. Nothing is stored, so that nothing is gained by beginning earlier.
     async fn preview(&mut self, preview: &mut Preview) -> Result<(), SyncError> {
-        let known = self.known();
-        if known.caught_up != [true, true] {
+        if !self.lanes.iter().all(|lane| lane.done) {
             return Ok(());
         }
+        let known = self.known();
         while !self.exhausted && !self.stop.is_cancelled() {
             let planned = plan_batch(
                 &self.context,
                 self.after,
                 known,
+                &self.meter,
                 &self.given_up,
                 Some(&mut *preview),
             )
             .await?;
+            if let Some(meter) = planned.meter {
+                self.meter = meter;
+            }
             self.after = planned.after;
             self.exhausted = planned.exhausted;
             self.report.planned += planned.tally.planned;
@@ -531,7 +676,7 @@ impl<'a> Work<'a> {
         let ahead: usize = self
             .lanes
             .iter()
-            .map(|lane| lane.outbox.len() + lane.resting)
+            .map(|lane| lane.outbox.len() + lane.sending + lane.resting)
             .sum();
         if ahead >= DECIDED_AHEAD {
             return;
@@ -539,10 +684,10 @@ impl<'a> Work<'a> {
         self.planning = true;
         self.news = false;
         let context = Arc::clone(&self.context);
-        let (after, known) = (self.after, self.known());
+        let (after, known, meter) = (self.after, self.known(), self.meter.clone());
         let given_up = self.given_up.clone();
         self.spawn(async move {
-            Event::Planned(plan_batch(&context, after, known, &given_up, None).await)
+            Event::Planned(plan_batch(&context, after, known, &meter, &given_up, None).await)
         });
     }
 
@@ -556,6 +701,7 @@ impl<'a> Work<'a> {
     fn start_over(&mut self) {
         self.waiting_for_reading = 0;
         self.waiting_for_writes = 0;
+        self.waiting_removals.clear();
         self.after = 0;
         self.restart = self.planning;
         self.look_again();
@@ -568,7 +714,7 @@ impl<'a> Work<'a> {
         for side in Side::BOTH {
             loop {
                 let lane = &mut self.lanes[side.index()];
-                if lane.writers >= WRITERS {
+                if lane.writers >= WRITERS && Guard::CallsAreBounded.stands() {
                     break;
                 }
                 let max = self.context.collection(side).capabilities.max_write.max(1) as usize;
@@ -579,6 +725,7 @@ impl<'a> Work<'a> {
                     break;
                 }
                 lane.writers += 1;
+                lane.sending += batch.len();
                 self.report.batches.add(side, 1);
                 let context = Arc::clone(&self.context);
                 let size = batch.len();
@@ -622,7 +769,7 @@ impl<'a> Work<'a> {
                 .entry(intent.id.clone())
                 .or_default();
             *count += 1;
-            let backoff = retry::waits().nth(*count - 1);
+            let backoff = retry::waits(self.context.ids()).nth(*count - 1);
             match backoff {
                 Some(backoff) if !self.ending() => {
                     wait = wait.max(asked.unwrap_or(backoff));
@@ -655,12 +802,7 @@ impl<'a> Work<'a> {
             }
         }
         let context = Arc::clone(&self.context);
-        self.spawn(async move {
-            if let Err(error) = writer::give_up(&context, side, intents, why).await {
-                tracing::error!(%error, "writes that were not sent stay stored; the next run looks at them");
-            }
-            Event::Told
-        });
+        self.spawn(async move { Event::Left(writer::give_up(&context, side, intents, why).await) });
     }
 
     // ---- events --------------------------------------------------------------------------------------------------
@@ -717,7 +859,10 @@ impl<'a> Work<'a> {
                 lane.resting -= intents.len();
                 lane.outbox.push_again(intents);
             }
-            Event::Told => {}
+            Event::Left(Ok(left)) => self.close(&left),
+            Event::Left(Err(error)) => {
+                tracing::error!(%error, "writes that were not sent stay stored; the next run looks at them");
+            }
             Event::Read(_, _, Err(error))
             | Event::Stored(_, Err(error))
             | Event::Missing(_, _, Err(error)) => self.fail(error),
@@ -727,10 +872,13 @@ impl<'a> Work<'a> {
             }
             Event::Wrote {
                 side,
+                size,
                 result: Err(error),
                 ..
             } => {
-                self.lanes[side.index()].writers -= 1;
+                let lane = &mut self.lanes[side.index()];
+                lane.writers -= 1;
+                lane.sending -= size;
                 self.fail(error);
             }
         }
@@ -746,7 +894,7 @@ impl<'a> Work<'a> {
     fn read_some(&mut self, side: Side, stored: Stored) {
         self.report.read.add(side, stored.read);
         self.report.changed.add(side, stored.changed);
-        if stored.changed > 0 {
+        if stored.news {
             self.look_again();
         }
         let lane = &mut self.lanes[side.index()];
@@ -769,11 +917,18 @@ impl<'a> Work<'a> {
         self.exhausted = planned.exhausted && !restart && !news;
         self.waiting_for_reading += planned.waiting_for_reading;
         self.waiting_for_writes += planned.waiting_for_writes;
-        self.removals_left -= planned.removals.min(self.removals_left);
+        if !restart {
+            self.waiting_removals.extend(planned.waiting_removals);
+        }
+        if let Some(meter) = planned.meter {
+            self.meter = meter;
+        }
+        self.ledger.planned(planned.tally.planned, &planned.rows);
         let tally = planned.tally;
         self.report.planned += tally.planned;
         self.report.linked += tally.linked;
-        self.report.noop += tally.noop;
+        self.report.noop += planned.rows.iter().filter(|row| row.is_at_rest()).count() as u64;
+        self.report.holds += tally.holds;
         self.report.conflicts += tally.conflicts;
         self.report.parked += tally.parked;
         for (reason, number) in tally.filtered {
@@ -786,6 +941,7 @@ impl<'a> Work<'a> {
         let max = self.context.collection(side).capabilities.max_write.max(1) as usize;
         let lane = &mut self.lanes[side.index()];
         lane.writers -= 1;
+        lane.sending -= size;
         if took > SLOW {
             lane.batch = (lane.batch / 2).max(1);
         } else if took < QUICK && size >= lane.batch {
@@ -800,9 +956,10 @@ impl<'a> Work<'a> {
         self.report.suppressed += tally.suppressed;
         self.report.conflicts += tally.conflicts;
         self.written += wrote.closed.len() as u64;
-        for intent in &wrote.closed {
+        for (intent, _) in &wrote.closed {
             lane.put_off.remove(&intent.id);
         }
+        self.close(&wrote);
         for record in wrote.abandoned {
             let count = self.abandoned.entry(record.clone()).or_default();
             *count += 1;
@@ -836,35 +993,78 @@ impl<'a> Work<'a> {
         });
     }
 
+    /// Writes ended: the records that led to them are accounted for.
+    fn close(&mut self, wrote: &Wrote) {
+        for (intent, closing) in &wrote.closed {
+            self.ledger.closed(&intent.id, *closing);
+        }
+    }
+
     async fn finish(&mut self) -> Result<(), SyncError> {
         let report = &mut self.report;
         report.writes = report.created.sum() + report.updated.sum() + report.removed.sum();
         let counts = self.context.store().counts(self.context.name()).await?;
         report.pending = counts.dirty;
+        report.accounts = self.ledger.accounts(counts.dirty);
         report.seconds = self
             .context
             .now()
             .duration_since(self.started)
             .as_secs_f64();
+        let balance = report.accounts.balance();
         self.tell(Phase::Finished);
+        if !balance {
+            return Err(SyncError::Unbalanced {
+                sync: self.context.name().to_owned(),
+                accounts: Box::new(self.report.accounts),
+            });
+        }
         Ok(())
     }
 
-    async fn record(
-        &self,
-        ended: Option<jiff::Timestamp>,
-        error: Option<String>,
-    ) -> Result<(), SyncError> {
-        self.context
-            .commit(vec![Change::PutRun(RunRecord {
-                id: self.context.run.clone(),
-                started: self.started,
-                ended,
-                error,
-                report: serde_json::to_value(&self.report).unwrap_or_default(),
-            })])
-            .await?;
+    /// The run is noted, with the records that it was told of.
+    async fn begin(&self, hints: &[(Side, RecordId)]) -> Result<(), SyncError> {
+        let mut changes = vec![Change::PutRun(self.record(None, None))];
+        for side in Side::BOTH {
+            let ids: Vec<RecordId> = hints
+                .iter()
+                .filter(|(of, _)| *of == side)
+                .map(|(_, id)| id.clone())
+                .collect();
+            if !ids.is_empty() {
+                changes.push(Change::MarkDirty {
+                    side,
+                    ids,
+                    refetch: true,
+                });
+            }
+        }
+        self.context.commit(Step::Begin, changes).await?;
         Ok(())
+    }
+
+    /// How the run ended is noted. The first one that did everything completes the first sync.
+    async fn end(&self, error: Option<String>) -> Result<(), SyncError> {
+        let complete = error.is_none() && !self.report.stopped && self.reading != Reading::Hints;
+        let ended = self.context.now();
+        let mut changes = vec![Change::PutRun(self.record(Some(ended), error))];
+        let mut state = self.context.store().state(self.context.name()).await?;
+        if complete && state.first_done.is_none() {
+            state.first_done = Some(ended);
+            changes.push(Change::PutState(state));
+        }
+        self.context.commit(Step::End, changes).await?;
+        Ok(())
+    }
+
+    fn record(&self, ended: Option<jiff::Timestamp>, error: Option<String>) -> RunRecord {
+        RunRecord {
+            id: self.context.run.clone(),
+            started: self.started,
+            ended,
+            error,
+            report: serde_json::to_value(&self.report).unwrap_or_default(),
+        }
     }
 }
 
@@ -874,7 +1074,7 @@ pub async fn read_everything(
     progress: &dyn Progress,
     stop: CancellationToken,
 ) -> Result<crate::report::Sides, SyncError> {
-    let mut work = Work::open(context, true, progress, stop).await?;
+    let mut work = Work::open(context, Reading::Everything, progress, stop).await?;
     work.recover().await?;
     work.until_done(Purpose::Read).await?;
     Ok(work.report.read)

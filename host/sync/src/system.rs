@@ -29,4 +29,9 @@ impl Ids for SystemIds {
     fn next(&self) -> String {
         uuid::Uuid::now_v7().simple().to_string()
     }
+
+    fn random(&self) -> u64 {
+        let (high, low) = uuid::Uuid::new_v4().as_u64_pair();
+        high ^ low
+    }
 }

@@ -3,7 +3,7 @@
 //! Every intent ends in one of four ways: it is settled, it is given up and its records are planned again, its record
 //! is parked or queued for a person, or it is tried again. None is dropped.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,13 +11,17 @@ use jiff::Timestamp;
 use samspel_engine::settle;
 use samspel_model::intent::{Effect, Intent};
 use samspel_model::journal::{JournalEntry, JournalKind};
-use samspel_model::store::{Change, Conflict, Observation, Observed, Parked, Source};
+use samspel_model::store::{
+    Change, Conflict, Decision, Observation, Observed, Parked, RecordRestriction, Sequence, Source,
+    Step, subject,
+};
 use samspel_model::{
-    Absence, Base, Consent, ConsentState, Create, Entity, Failure, Fetched, Fields, Link, LinkId,
-    Outcome, RecordId, Remove, Side, Tombstone, Update, WriteOp,
+    Absence, Base, Consent, ConsentState, Create, Entity, Failure, Fetched, Fields, Guard, Link,
+    LinkId, Outcome, RecordId, Remove, Side, Tombstone, Update, WriteOp,
 };
 use serde_json::json;
 
+use crate::accounts::{Class, Closing};
 use crate::context::Context;
 use crate::error::SyncError;
 use crate::reader::fetch;
@@ -33,7 +37,7 @@ pub struct Wrote {
     /// Sources of writes that were given up and are planned again.
     pub abandoned: Vec<(Side, RecordId)>,
     /// Intents that are no longer under way.
-    pub closed: Vec<Intent>,
+    pub closed: Vec<(Intent, Closing)>,
     /// The account cannot be used: the run must end.
     pub failed: Option<SyncError>,
     /// Counts.
@@ -82,6 +86,8 @@ pub enum Found {
     Absent(RecordId, Absence),
     /// It lives on under another id.
     Moved(RecordId),
+    /// What is new is stored already.
+    Known,
     /// Nothing new is known; it is to be fetched.
     Nothing,
 }
@@ -93,11 +99,15 @@ pub async fn write_batch(
     intents: Vec<Intent>,
 ) -> Result<Wrote, SyncError> {
     let mut resolutions = Vec::with_capacity(intents.len());
+    let sent = context.store().sequence();
     let intents = withdraw_outdated_opt_ins(context, side, intents, &mut resolutions).await?;
+    let seen = targets(context, side, &intents).await?;
+    let intents = withdraw_overtaken(context, side, intents, &seen, &mut resolutions).await?;
     let mut failed = None;
     if !intents.is_empty() {
+        context.still_leased().await?;
         let collection = &context.collection(side).name;
-        let ops = operations(context, side, &intents).await?;
+        let ops = operations(context, side, &intents, &seen);
         match context.connector(side).write(collection, ops).await {
             Ok(outcomes) => {
                 let mut unknown = Vec::new();
@@ -142,7 +152,7 @@ pub async fn write_batch(
             }
         }
     }
-    let mut wrote = settle_all(context, side, resolutions).await?;
+    let mut wrote = settle_all(context, side, Step::Settle, sent, resolutions).await?;
     wrote.failed = failed;
     Ok(wrote)
 }
@@ -154,6 +164,12 @@ async fn find_out(
     side: Side,
     unknown: Vec<(Intent, String)>,
 ) -> Vec<Resolution> {
+    if !Guard::UnknownIsLookedUp.stands() {
+        let again = unknown.into_iter();
+        return again
+            .map(|(intent, _)| Resolution::Later(intent, None))
+            .collect();
+    }
     let (intents, whys): (Vec<_>, Vec<_>) = unknown.into_iter().unzip();
     match recovery::find_out(context, side, intents.clone()).await {
         Ok(resolutions) => resolutions,
@@ -178,7 +194,8 @@ pub async fn withdraw_outdated_opt_ins(
     let (grants, mut current): (Vec<_>, Vec<_>) = intents
         .into_iter()
         .partition(|intent| opt_in(intent).is_some());
-    if grants.is_empty() {
+    if grants.is_empty() || !Guard::OptInIsCheckedAgain.stands() {
+        current.extend(grants);
         return Ok(current);
     }
     let mut opted_out: HashMap<(Side, RecordId), Option<Timestamp>> = HashMap::new();
@@ -209,8 +226,11 @@ pub async fn withdraw_outdated_opt_ins(
             match restricted {
                 // The record that the opt-in came from has an opt-out now.
                 Some(_) if asked != side => true,
-                // The target's own opt-out is what older evidence must not lift.
-                Some(at) => at.is_some_and(|at| granted.is_none_or(|granted| granted <= at)),
+                // The target's own opt-out is what older evidence must not lift. That the remote noted what it was
+                // told with a time of its own was known.
+                Some(at) => at.is_some_and(|at| {
+                    Some(at) > intent.overrules && granted.is_none_or(|granted| granted <= at)
+                }),
                 None => false,
             }
         });
@@ -246,32 +266,88 @@ fn record_of(intent: &Intent, side: Side) -> Option<&RecordId> {
     }
 }
 
-async fn operations(
+/// What is known of the records that are about to be written.
+async fn targets(
     context: &Context,
     side: Side,
     intents: &[Intent],
-) -> Result<Vec<WriteOp>, SyncError> {
+) -> Result<HashMap<RecordId, Observation>, SyncError> {
     let ids: Vec<RecordId> = intents
         .iter()
         .filter_map(|intent| intent.effect.target_record().cloned())
         .collect();
-    let seen: HashMap<RecordId, Observation> = if ids.is_empty() {
-        HashMap::new()
-    } else {
-        context
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let seen = context
+        .store()
+        .observations(context.endpoint(side), &ids)
+        .await?;
+    Ok(seen
+        .into_iter()
+        .map(|seen| (seen.id.clone(), seen))
+        .collect())
+}
+
+/// Writes that were decided on what has been overtaken since are not sent: somebody changed the same field of the
+/// target meanwhile, or it is gone, or there is a record with the key of one that was to be created.
+async fn withdraw_overtaken(
+    context: &Arc<Context>,
+    side: Side,
+    intents: Vec<Intent>,
+    seen: &HashMap<RecordId, Observation>,
+    resolutions: &mut Vec<Resolution>,
+) -> Result<Vec<Intent>, SyncError> {
+    let keys: HashMap<String, String> = intents
+        .iter()
+        .filter(|intent| matches!(intent.effect, Effect::Create))
+        .filter_map(|intent| {
+            let key = context.policy.match_key(side, &intent.patch)?;
+            Some((intent.id.clone(), key))
+        })
+        .collect();
+    let mut held: HashSet<String> = HashSet::new();
+    if !keys.is_empty() {
+        let field = context.policy.match_rule().field(side);
+        let asked: Vec<String> = keys.values().cloned().collect();
+        let holders = context
             .store()
-            .observations(context.endpoint(side), &ids)
-            .await?
-            .into_iter()
-            .map(|seen| (seen.id.clone(), seen))
-            .collect()
-    };
+            .records_by_key(context.endpoint(side), field, &asked, 1)
+            .await?;
+        held.extend(holders.into_iter().map(|(key, _)| key));
+    }
+    let mut current = Vec::with_capacity(intents.len());
+    for intent in intents {
+        let why = match intent.effect.target_record() {
+            None => keys
+                .get(&intent.id)
+                .filter(|key| held.contains(*key) && Guard::KeyMustBeUnique.stands())
+                .map(|_| "a record with the same key was read meanwhile"),
+            Some(id) => seen
+                .get(id)
+                .filter(|seen| settle::is_overtaken(&intent, seen, &context.policy))
+                .map(|_| "the record was read anew meanwhile"),
+        };
+        match why {
+            Some(why) => resolutions.push(Resolution::Abandoned(intent, Found::Known, why)),
+            None => current.push(intent),
+        }
+    }
+    Ok(current)
+}
+
+fn operations(
+    context: &Context,
+    side: Side,
+    intents: &[Intent],
+    seen: &HashMap<RecordId, Observation>,
+) -> Vec<WriteOp> {
     let known = |id: &RecordId| -> Fields {
         seen.get(id)
             .map(|seen| context.known_roles(side, &seen.fields))
             .unwrap_or_default()
     };
-    Ok(intents
+    intents
         .iter()
         .map(|intent| match &intent.effect {
             Effect::Create => WriteOp::Create(Create {
@@ -295,7 +371,7 @@ async fn operations(
                 known: known(id),
             }),
         })
-        .collect())
+        .collect()
 }
 
 fn resolve(intent: Intent, outcome: Outcome) -> Resolution {
@@ -352,23 +428,27 @@ fn resolve(intent: Intent, outcome: Outcome) -> Resolution {
     }
 }
 
-/// Stores what became of a batch, in one transaction.
+/// Stores what became of a batch, in one transaction. `sent`: the store's sequence when the remote was asked.
 pub async fn settle_all(
     context: &Arc<Context>,
     side: Side,
+    step: Step,
+    sent: Sequence,
     resolutions: Vec<Resolution>,
 ) -> Result<Wrote, SyncError> {
     let mut wrote = Wrote::default();
     let mut settlement = Settlement::new(context, side);
     // Links are read, changed and stored: no other batch may do so in between.
     let _settling = context.settling.lock().await;
+    let _alone = context.observing(side).await;
     settlement.load_links(&resolutions).await?;
+    settlement.overwritten(&resolutions).await?;
     for resolution in resolutions {
         settlement.add(resolution, &mut wrote).await?;
     }
-    settlement.store().await?;
+    settlement.store(step, sent).await?;
     let mut in_flight = context.in_flight();
-    for intent in &wrote.closed {
+    for (intent, _) in &wrote.closed {
         in_flight.remove(intent);
     }
     Ok(wrote)
@@ -383,6 +463,10 @@ struct Settlement<'a> {
     read: Vec<Observed>,
     tombstones: Vec<Tombstone>,
     removed: Vec<Tombstone>,
+    /// What operators had said about writes that were given up.
+    told: Vec<Decision>,
+    /// Records that were created for somebody who has opted out: source and new record.
+    opted_out: Vec<(RecordId, RecordId)>,
     closed: Vec<String>,
     dirty: [Vec<RecordId>; 2],
     refetch: [Vec<RecordId>; 2],
@@ -402,6 +486,8 @@ impl<'a> Settlement<'a> {
             read: Vec::new(),
             tombstones: Vec::new(),
             removed: Vec::new(),
+            told: Vec::new(),
+            opted_out: Vec::new(),
             closed: Vec::new(),
             dirty: [Vec::new(), Vec::new()],
             refetch: [Vec::new(), Vec::new()],
@@ -432,29 +518,32 @@ impl<'a> Settlement<'a> {
     async fn add(&mut self, resolution: Resolution, wrote: &mut Wrote) -> Result<(), SyncError> {
         match resolution {
             Resolution::Done(intent, entity, source) => {
-                self.done(&intent, entity, source, wrote);
-                self.close(intent, wrote);
+                let closing = self.done(&intent, entity, source, wrote);
+                self.close(intent, closing, wrote);
             }
             Resolution::Abandoned(intent, found, why) => {
                 wrote.tally.abandoned += 1;
                 wrote
                     .abandoned
                     .push((intent.target.other(), intent.source_record.clone()));
+                if let Some(id) = intent.effect.target_record() {
+                    wrote.abandoned.push((intent.target, id.clone()));
+                }
                 self.found(&intent, found);
                 self.note(&intent, JournalKind::Abandoned, json!({ "why": why }));
-                self.close(intent, wrote);
+                self.close(intent, Closing::Again, wrote);
             }
             Resolution::Refused {
                 intent,
                 cause,
                 suppressed,
             } => {
-                self.refused(&intent, cause, suppressed, wrote);
-                self.close(intent, wrote);
+                let closing = self.refused(&intent, cause, suppressed, wrote);
+                self.close(intent, closing, wrote);
             }
             Resolution::Taken(intent, holder) => {
-                self.taken(&intent, holder, wrote).await?;
-                self.close(intent, wrote);
+                let closing = self.taken(&intent, holder, wrote).await?;
+                self.close(intent, closing, wrote);
             }
             Resolution::Later(intent, wait) => wrote.retry.push((intent, wait)),
             Resolution::Unresolved(intent, why) => {
@@ -472,9 +561,52 @@ impl<'a> Settlement<'a> {
         Ok(())
     }
 
-    fn close(&mut self, intent: Intent, wrote: &mut Wrote) {
+    /// What was read of a record while it was written, and is overwritten now: it lost, and somebody must be able to
+    /// find it.
+    async fn overwritten(&mut self, resolutions: &[Resolution]) -> Result<(), SyncError> {
+        let written: Vec<(&Intent, &Entity)> = resolutions
+            .iter()
+            .filter_map(|resolution| match resolution {
+                Resolution::Done(intent, Some(entity), _)
+                    if matches!(intent.effect, Effect::Update(_)) =>
+                {
+                    Some((intent, entity.as_ref()))
+                }
+                _ => None,
+            })
+            .collect();
+        let ids: Vec<RecordId> = written
+            .iter()
+            .map(|(_, entity)| entity.id.clone())
+            .collect();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let seen = self
+            .context
+            .store()
+            .observations(self.context.endpoint(self.side), &ids)
+            .await?;
+        for seen in seen {
+            let of = written.iter().filter(|(_, entity)| entity.id == seen.id);
+            for (intent, entity) in of {
+                for (name, value) in
+                    settle::overwritten(intent, &seen, entity, &self.context.policy)
+                {
+                    let detail = json!({ "field": name, "value": value });
+                    self.note(intent, JournalKind::Lost, detail);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn close(&mut self, intent: Intent, closing: Closing, wrote: &mut Wrote) {
+        if closing == Closing::Again {
+            self.told.extend(intent.told.iter().cloned());
+        }
         self.closed.push(intent.id.clone());
-        wrote.closed.push(intent);
+        wrote.closed.push((intent, closing));
     }
 
     fn done(
@@ -483,12 +615,19 @@ impl<'a> Settlement<'a> {
         entity: Option<Box<Entity>>,
         source: Source,
         wrote: &mut Wrote,
-    ) {
+    ) -> Closing {
         let side = self.side;
         let mut link = match &intent.link {
             Some(id) => self.links.get(id).cloned(),
             None => None,
         };
+        // What the remote made of what was sent: an undo is conditioned on it.
+        let after: Fields = entity
+            .iter()
+            .flat_map(|entity| &entity.fields)
+            .filter(|(name, value)| intent.patch.get(*name).is_some_and(|sent| sent != *value))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
         match (&intent.effect, entity) {
             (Effect::Remove(id, _), _) => {
                 wrote.tally.removed += 1;
@@ -515,12 +654,24 @@ impl<'a> Settlement<'a> {
                         b: b.clone(),
                         base: Base::default(),
                     });
+                    if intent
+                        .base
+                        .consents
+                        .values()
+                        .any(|base| base.told != [false, false])
+                    {
+                        let pair = (intent.source_record.clone(), entity.id.clone());
+                        self.opted_out.push(pair);
+                    }
                 } else {
                     wrote.tally.updated += 1;
                 }
                 if let Some(link) = &mut link {
-                    settle::settle(&mut link.base, intent, &entity, &self.context.policy);
-                    if settle::shows_more(&link.base, intent, &entity, &self.context.policy) {
+                    let now = self.context.now();
+                    settle::settle(&mut link.base, intent, &entity, &self.context.policy, now);
+                    let more =
+                        settle::shows_more(&link.base, intent, &entity, &self.context.policy);
+                    if more || !intent.shared.is_empty() {
                         self.dirty[side.index()].push(entity.id.clone());
                     }
                 }
@@ -535,7 +686,7 @@ impl<'a> Settlement<'a> {
         let Some(link) = link else {
             // The link was dissolved meanwhile: the records are planned again as they are.
             self.again(intent);
-            return;
+            return Closing::Again;
         };
         let about = (side, link.record(side).clone());
         self.journal.push(JournalEntry {
@@ -550,12 +701,14 @@ impl<'a> Settlement<'a> {
                 "from": intent.source_record,
                 "patch": intent.patch,
                 "before": intent.before,
+                "after": after,
                 "consents": intent.consents,
                 "deliverability": intent.deliverability,
             }),
         });
         self.changed_links.push(link.id.clone());
         self.links.insert(link.id.clone(), link);
+        Closing::As(Class::Applied)
     }
 
     fn again(&mut self, intent: &Intent) {
@@ -587,6 +740,11 @@ impl<'a> Settlement<'a> {
                     });
                 }
             }
+            Found::Known => {
+                if let Some(id) = intent.effect.target_record() {
+                    self.dirty[side.index()].push(id.clone());
+                }
+            }
             Found::Nothing => {
                 if let Some(id) = intent.effect.target_record() {
                     self.refetch[side.index()].push(id.clone());
@@ -596,7 +754,13 @@ impl<'a> Settlement<'a> {
         self.dirty[intent.target.other().index()].push(intent.source_record.clone());
     }
 
-    fn refused(&mut self, intent: &Intent, cause: String, suppressed: bool, wrote: &mut Wrote) {
+    fn refused(
+        &mut self,
+        intent: &Intent,
+        cause: String,
+        suppressed: bool,
+        wrote: &mut Wrote,
+    ) -> Closing {
         let kind = if suppressed {
             wrote.tally.suppressed += 1;
             JournalKind::Suppressed
@@ -630,8 +794,12 @@ impl<'a> Settlement<'a> {
             self.changed_links.push(link.id.clone());
             if !intent.patch.is_empty() || intent.deliverability.is_some() {
                 self.again(intent);
+                return Closing::Again;
             }
-            return;
+            return Closing::As(Class::Applied);
+        }
+        if !Guard::ParkedStaysParked.stands() {
+            self.again(intent);
         }
         self.parked.push(Parked {
             side: intent.target.other(),
@@ -643,6 +811,7 @@ impl<'a> Settlement<'a> {
                 cause
             },
         });
+        Closing::As(Class::Parked)
     }
 
     async fn taken(
@@ -650,7 +819,7 @@ impl<'a> Settlement<'a> {
         intent: &Intent,
         holder: Option<RecordId>,
         wrote: &mut Wrote,
-    ) -> Result<(), SyncError> {
+    ) -> Result<Closing, SyncError> {
         let creating = matches!(intent.effect, Effect::Create);
         let holder = match holder {
             Some(id) => Some(id),
@@ -679,6 +848,7 @@ impl<'a> Settlement<'a> {
                     JournalKind::Abandoned,
                     json!({ "why": "a record with the same key exists" }),
                 );
+                Ok(Closing::Again)
             }
             holder => {
                 wrote.tally.conflicts += 1;
@@ -698,7 +868,7 @@ impl<'a> Settlement<'a> {
                 self.conflicts.push(Conflict {
                     side,
                     record,
-                    about: "merge".to_owned(),
+                    about: subject::MERGE.to_owned(),
                     link: intent.link.clone(),
                     at: self.context.now(),
                     why: format!(
@@ -710,11 +880,11 @@ impl<'a> Settlement<'a> {
                 self.note(
                     intent,
                     JournalKind::Conflict,
-                    json!({ "about": "merge", "holder": holder }),
+                    json!({ "about": subject::MERGE, "holder": holder }),
                 );
+                Ok(Closing::As(Class::Conflict))
             }
         }
-        Ok(())
     }
 
     /// Whether a record that is said to have the same key is found by ours, so that planning again leads somewhere.
@@ -745,9 +915,39 @@ impl<'a> Settlement<'a> {
         });
     }
 
-    async fn store(mut self) -> Result<(), SyncError> {
+    /// The opt-outs of the records that new ones were created for are theirs too.
+    async fn inherited(&self) -> Result<Vec<RecordRestriction>, SyncError> {
+        if self.opted_out.is_empty() {
+            return Ok(Vec::new());
+        }
+        let source = self.side.other();
+        let ids: Vec<RecordId> = self.opted_out.iter().map(|(id, _)| id.clone()).collect();
+        let rows = self
+            .context
+            .store()
+            .restrictions(self.context.endpoint(source), &ids)
+            .await?;
+        let mut inherited = Vec::new();
+        for (from, to) in &self.opted_out {
+            for row in rows.iter().filter(|row| row.record == *from) {
+                let rules = &self.context.policy.consents;
+                let rule = rules.iter().find(|rule| {
+                    rule.channel == row.channel && rule.purpose(source) == row.purpose
+                });
+                inherited.extend(rule.map(|rule| RecordRestriction {
+                    endpoint: self.context.endpoint(self.side).clone(),
+                    record: to.clone(),
+                    purpose: rule.purpose(self.side).to_owned(),
+                    ..row.clone()
+                }));
+            }
+        }
+        Ok(inherited)
+    }
+
+    async fn store(mut self, step: Step, sent: Sequence) -> Result<(), SyncError> {
+        let inherited = self.inherited().await?;
         let endpoint = self.context.endpoint(self.side).clone();
-        let sent = self.context.store().sequence();
         let observe = |source, records, tombstones| Change::Observe {
             endpoint: endpoint.clone(),
             source,
@@ -781,20 +981,15 @@ impl<'a> Settlement<'a> {
                 }
             }
         }
-        if !self.conflicts.is_empty() {
-            changes.push(Change::PutConflicts(self.conflicts));
-        }
-        if !self.parked.is_empty() {
-            changes.push(Change::Park(self.parked));
-        }
-        if !self.closed.is_empty() {
-            changes.push(Change::RemoveIntents(self.closed));
-        }
-        if !self.journal.is_empty() {
-            changes.push(Change::Journal(self.journal));
-        }
+        changes.push(Change::PutDecisions(self.told));
+        changes.push(Change::Restrict(inherited));
+        changes.push(Change::PutConflicts(self.conflicts));
+        changes.push(Change::Park(self.parked));
+        changes.push(Change::RemoveIntents(self.closed));
+        changes.push(Change::Journal(self.journal));
+        changes.retain(|change| !change.is_empty());
         if !changes.is_empty() {
-            self.context.commit(changes).await?;
+            self.context.commit(step, changes).await?;
         }
         Ok(())
     }
@@ -811,7 +1006,8 @@ pub async fn give_up(
         .into_iter()
         .map(|intent| Resolution::Abandoned(intent, Found::Nothing, why))
         .collect();
-    settle_all(context, side, resolutions).await
+    let sent = context.store().sequence();
+    settle_all(context, side, Step::GiveUp, sent, resolutions).await
 }
 
 fn intent_of(resolution: &Resolution) -> &Intent {

@@ -168,10 +168,12 @@ impl GhostServer {
         self.mailgun
             .report(address, report)
             .map_err(|why| http::unexpected("the mail provider", why))?;
-        self.process.signal(Signal::USR2)?;
         let what = format!("Ghost's suppression of {address}");
         until(&what, REPORT_LIMIT, async || {
             self.process.alive()?;
+            // Each time, because Ghost ignores it while it still fetches: at its own turn, or for an earlier report,
+            // which can be seen in a member before the job that fetched it has ended.
+            self.process.signal(Signal::USR2)?;
             let disabled = self.api.is_disabled(address).await?;
             Ok(disabled.then_some(()))
         })

@@ -10,6 +10,7 @@
 pub mod account;
 pub mod image;
 pub mod pair;
+pub mod people;
 pub mod workbench;
 
 pub use account::{Account, Reading};

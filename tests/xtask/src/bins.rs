@@ -31,6 +31,16 @@ pub fn build_in(
     profile: Profile,
     programs: &[&str],
 ) -> Result<Vec<PathBuf>, XtaskError> {
+    build_with(workspace, profile, &[], programs)
+}
+
+/// The same, with features of packages: `package/feature`.
+pub fn build_with(
+    workspace: &Workspace,
+    profile: Profile,
+    features: &[&str],
+    programs: &[&str],
+) -> Result<Vec<PathBuf>, XtaskError> {
     step(&format!("building {}", programs.join(", ")), || {
         let manifest = workspace.root().join("Cargo.toml");
         cargo::fetch(&manifest)?;
@@ -41,6 +51,9 @@ pub fn build_in(
             .arg(&manifest);
         if profile == Profile::Release {
             tool = tool.arg("--release");
+        }
+        for feature in features {
+            tool = tool.args(["--features", feature]);
         }
         for program in programs {
             tool = tool.args(["--bin", program]);

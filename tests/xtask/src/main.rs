@@ -10,6 +10,7 @@ mod demo;
 mod error;
 mod guest;
 mod live;
+mod simulate;
 mod test;
 mod workspace;
 
@@ -67,6 +68,17 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
+    /// Play seeds of the deterministic simulation: the whole loop against simulated systems, people and crashes
+    ///
+    /// All arguments go to the simulation, such as `--seeds 10000 --threads 2`, `--replay SEED --trace`,
+    /// `--store sqlite`, or `--mutations`, which takes away each guard of the engine in turn; `cargo xtask simulate --help`
+    /// shows them.
+    #[command(disable_help_flag = true)]
+    Simulate {
+        /// Arguments of the simulation
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -88,6 +100,7 @@ fn run(task: Task) -> Result<ExitCode, XtaskError> {
         Task::Demo { args } => demo::run(&workspace, &args),
         Task::Bench(args) => bench::run(&workspace, &args),
         Task::Live { args } => live::run(&workspace, &args),
+        Task::Simulate { args } => simulate::run(&workspace, &args),
     }
 }
 
@@ -114,6 +127,12 @@ mod tests {
         assert!(matches!(cli, Ok(Task::Bench(_))));
         let cli = Cli::try_parse_from(["xtask", "bench", "--help"]).map(|cli| cli.task);
         assert!(matches!(cli, Ok(Task::Bench(_))));
+    }
+
+    #[test]
+    fn simulate_passes_everything_on() {
+        let cli = Cli::try_parse_from(["xtask", "simulate", "--replay", "7", "--trace"]);
+        assert!(matches!(cli.map(|cli| cli.task), Ok(Task::Simulate { args }) if args.len() == 3));
     }
 
     #[test]

@@ -1,11 +1,16 @@
 //! The commands, one module each.
 
 pub mod account;
+mod ask;
 pub mod completions;
 pub mod config;
 pub mod connector;
 pub mod demo;
 pub mod doctor;
+pub mod erase;
+pub mod history;
 pub mod init;
+pub mod queues;
 pub mod serve;
 pub mod sync;
+pub mod undo;

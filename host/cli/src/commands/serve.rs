@@ -126,10 +126,7 @@ async fn once(host: &Host, name: &str, stop: CancellationToken) -> RunEnd {
             };
         }
     };
-    let options = RunOptions {
-        full: false,
-        confirmation: Confirmation::Refuse,
-    };
+    let options = RunOptions::new(Confirmation::Refuse);
     match sync.run(options, &Silent, stop).await {
         Ok(report) => {
             info!(

@@ -37,9 +37,9 @@ pub struct HostSettings {
     /// The SQLite database with links, merge bases, queues and history, relative to this file. Back it up: without it
     /// the next run is a first run.
     pub store: PathBuf,
-    /// File with the key under which the store seals credentials that their servers replace (OAuth 2.0 refresh tokens),
-    /// relative to this file. It is made when it is needed. The environment variable `SAMSPEL_KEY` can hold the key
-    /// instead. Back it up, and not together with the store.
+    /// File with the key under which the store seals credentials that their servers replace (OAuth 2.0 refresh tokens)
+    /// and hashes the addresses of erased people, relative to this file. It is made when it is needed. The environment
+    /// variable `SAMSPEL_KEY` can hold the key instead. Back it up, and not together with the store.
     pub key: PathBuf,
     /// Directory of connectors (`*.wasm`), relative to this file. Where it is not set, the one that the environment
     /// variable `SAMSPEL_CONNECTORS` names, or else `connectors` beside this file and beside the program.

@@ -2,11 +2,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, dead_code, missing_docs)]
 
 use jiff::Timestamp;
+use samspel_engine::consent::Restrictions;
 use samspel_engine::plan::{LinkPlan, LinkState, plan};
 use samspel_engine::{Policy, SyncSpec, settle};
 use samspel_model::intent::{Effect, Intent};
+use samspel_model::link::Restriction;
 use samspel_model::schema::DeliverabilitySupport;
-use samspel_model::store::Observation;
+use samspel_model::store::{Decision, Endpoint, Observation, RecordRestriction};
 use samspel_model::{
     Access, Base, Capabilities, Collection, Consent, ConsentSlot, ConsentState, DeleteVisibility,
     Deliverability, DeliverabilityState, Entity, Field, Fields, Presence, RecordId, Role, Side,
@@ -150,11 +152,29 @@ pub fn bounced(state: DeliverabilityState) -> Deliverability {
     }
 }
 
+fn row(rule: &str, restriction: Restriction) -> RecordRestriction {
+    let (channel, purpose) = rule.split_once('/').unwrap();
+    RecordRestriction {
+        endpoint: Endpoint {
+            account: "crm".into(),
+            collection: "contacts".into(),
+        },
+        record: RecordId::from("1"),
+        channel: channel.into(),
+        purpose: purpose.into(),
+        restriction,
+    }
+}
+
 /// A small world: two records and their base, in which plans are carried out at once and without failure.
 #[derive(Debug, Clone)]
 pub struct World {
     pub base: Base,
     pub seen: [Observation; 2],
+    /// The opt-outs that are stored with the two records.
+    pub restricted: Restrictions,
+    rows: Vec<RecordRestriction>,
+    pub told: Vec<Decision>,
 }
 
 impl World {
@@ -162,6 +182,9 @@ impl World {
         Self {
             base: Base::default(),
             seen: [seen("1", a), seen("m1", b)],
+            restricted: Restrictions::default(),
+            rows: vec![],
+            told: vec![],
         }
     }
 
@@ -169,6 +192,8 @@ impl World {
         LinkState {
             base: &self.base,
             seen: [&self.seen[0], &self.seen[1]],
+            restricted: &self.restricted,
+            told: &self.told,
         }
     }
 
@@ -180,6 +205,18 @@ impl World {
     pub fn step(&mut self, policy: &Policy) -> LinkPlan {
         let planned = self.plan(policy);
         settle::advance(&mut self.base, planned.advance.clone());
+        let mut rows = self.rows.clone();
+        for (rule, restriction) in &planned.restrict {
+            rows.retain(|row| row.restriction.at >= restriction.at);
+            if rows.is_empty() {
+                rows.push(row(rule, restriction.clone()));
+            }
+        }
+        if !planned.lifted.is_empty() {
+            rows.clear();
+        }
+        self.restricted = Restrictions::default().with(policy, Side::A, &rows);
+        self.rows = rows;
         for side in Side::BOTH {
             let Some(write) = &planned.writes[side.index()] else {
                 continue;
@@ -199,6 +236,8 @@ impl World {
                 base: write.base.clone(),
                 shared: write.shared.clone(),
                 restricts: false,
+                overrules: None,
+                told: vec![],
             };
             let record = &mut self.seen[side.index()];
             for (name, value) in &write.patch {
@@ -219,7 +258,7 @@ impl World {
                 aliases: vec![],
                 modified: None,
             };
-            settle::settle(&mut self.base, &intent, &written, policy);
+            settle::settle(&mut self.base, &intent, &written, policy, now());
         }
         planned
     }
@@ -243,6 +282,11 @@ impl World {
 
     pub fn say(&mut self, side: Side, consent: Consent) {
         self.seen[side.index()].consents = vec![consent];
+    }
+
+    /// The opt-out in force, if one is.
+    pub fn restriction(&self) -> Option<&Restriction> {
+        self.rows.first().map(|row| &row.restriction)
     }
 
     pub fn state(&self, side: Side) -> ConsentState {

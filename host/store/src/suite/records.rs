@@ -1,10 +1,12 @@
-//! What a sync keeps: links, intents, conflicts, parked records, the journal, cursors, runs.
+//! What a sync keeps: links, intents, conflicts, parked records, decisions, cursors, runs.
 
 use samspel_model::consent::{Consent, ConsentState, Deliverability, DeliverabilityState};
 use samspel_model::intent::{Effect, Intent};
-use samspel_model::journal::{JournalEntry, JournalKind};
 use samspel_model::link::{Base, FieldBase, Link, LinkId};
-use samspel_model::store::{Conflict, Cursor, Parked, RunRecord, SnapshotProgress, SyncState};
+use samspel_model::store::{
+    Conflict, Cursor, Decision, Parked, RunRecord, SnapshotProgress, SyncState, Verdict, Waiting,
+    subject,
+};
 
 use super::*;
 
@@ -16,6 +18,7 @@ pub(super) fn link(name: &str, a: &str, b: &str) -> Link {
             a: json!(format!("{a}@x.org")),
             b: json!(null),
             rule: "r1".to_owned(),
+            undone: false,
         },
     );
     Link {
@@ -48,6 +51,8 @@ pub(super) fn intent(name: &str) -> Intent {
         base: Base::default(),
         shared: vec!["email".to_owned()],
         restricts: true,
+        overrules: None,
+        told: vec![],
     }
 }
 
@@ -69,18 +74,6 @@ pub(super) fn parked(record: &str, second: i64) -> Parked {
         record: id(record),
         at: at(second),
         cause: "the address is refused".to_owned(),
-    }
-}
-
-pub(super) fn entry(record: Option<&str>, number: i64) -> JournalEntry {
-    JournalEntry {
-        at: at(number),
-        run: None,
-        kind: JournalKind::Lost,
-        link: None,
-        side: record.map(|_| Side::A),
-        record: record.map(id),
-        detail: json!({"number": number}),
     }
 }
 
@@ -133,7 +126,7 @@ pub async fn a_record_cannot_be_linked_twice(store: Arc<dyn Store>) {
     for twice in [link("l2", "1", "b2"), link("l2", "2", "b1")] {
         let error = world
             .store
-            .commit(&world.lease, vec![Change::PutLinks(vec![twice])])
+            .commit(&world.lease, commit(vec![Change::PutLinks(vec![twice])]))
             .await
             .unwrap_err();
         assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
@@ -203,7 +196,11 @@ pub async fn conflicts_are_replaced_and_removed_by_subject(store: Arc<dyn Store>
             Change::PutConflicts(vec![newer.clone()]),
         ])
         .await;
-    let all = world.store.conflicts(SYNC, 9).await.unwrap();
+    let all = world
+        .store
+        .conflicts(SYNC, Waiting::All, 0, 9)
+        .await
+        .unwrap();
     assert_eq!(
         all,
         [
@@ -212,7 +209,15 @@ pub async fn conflicts_are_replaced_and_removed_by_subject(store: Arc<dyn Store>
             newer.clone()
         ]
     );
-    assert_eq!(world.store.conflicts(SYNC, 1).await.unwrap().len(), 1);
+    assert_eq!(
+        world
+            .store
+            .conflicts(SYNC, Waiting::All, 0, 1)
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
     world
         .commit(vec![
             Change::RemoveConflicts {
@@ -225,7 +230,14 @@ pub async fn conflicts_are_replaced_and_removed_by_subject(store: Arc<dyn Store>
             },
         ])
         .await;
-    assert_eq!(world.store.conflicts(SYNC, 9).await.unwrap(), [newer]);
+    assert_eq!(
+        world
+            .store
+            .conflicts(SYNC, Waiting::All, 0, 9)
+            .await
+            .unwrap(),
+        [newer]
+    );
     assert_eq!(world.store.counts(SYNC).await.unwrap().conflicts, 1);
 }
 
@@ -235,7 +247,7 @@ pub async fn parked_records_come_and_go(store: Arc<dyn Store>) {
         .commit(vec![Change::Park(vec![parked("1", 2), parked("2", 1)])])
         .await;
     assert_eq!(
-        world.store.parked(SYNC, 9).await.unwrap(),
+        world.store.parked(SYNC, 0, 9).await.unwrap(),
         [parked("2", 1), parked("1", 2)]
     );
     let ids = vec![id("1")];
@@ -249,56 +261,130 @@ pub async fn parked_records_come_and_go(store: Arc<dyn Store>) {
         ])
         .await;
     assert_eq!(
-        world.store.parked(SYNC, 9).await.unwrap(),
+        world.store.parked(SYNC, 0, 9).await.unwrap(),
         [parked("1", 2), parked("2", 5)]
     );
     world
         .commit(vec![Change::Unpark { side: Side::A, ids }])
         .await;
-    assert_eq!(world.store.parked(SYNC, 9).await.unwrap(), [parked("2", 5)]);
+    assert_eq!(
+        world.store.parked(SYNC, 0, 9).await.unwrap(),
+        [parked("2", 5)]
+    );
     assert_eq!(world.store.counts(SYNC).await.unwrap().parked, 1);
 }
 
-pub async fn the_journal_is_newest_first(store: Arc<dyn Store>) {
+pub async fn conflicts_and_parked_records_are_paged(store: Arc<dyn Store>) {
     let world = World::new(store).await;
+    let names = ["1", "2", "3"];
+    let conflicts: Vec<_> = names
+        .iter()
+        .map(|name| conflict(name, "email", 1))
+        .collect();
+    let failed: Vec<_> = names.iter().map(|name| parked(name, 1)).collect();
     world
-        .commit(vec![Change::Journal(vec![
-            entry(Some("1"), 1),
-            entry(None, 2),
-        ])])
+        .commit(vec![
+            Change::PutConflicts(conflicts.clone()),
+            Change::Park(failed.clone()),
+        ])
         .await;
-    world
-        .commit(vec![Change::Journal(vec![
-            entry(Some("1"), 3),
-            entry(Some("2"), 4),
-        ])])
-        .await;
-    let all = world.store.journal(SYNC, None, 9).await.unwrap();
-    assert_eq!(
-        all,
-        [
-            entry(Some("2"), 4),
-            entry(Some("1"), 3),
-            entry(None, 2),
-            entry(Some("1"), 1)
-        ]
-    );
-    assert_eq!(world.store.journal(SYNC, None, 1).await.unwrap(), all[..1]);
-    let one = id("1");
-    let of_one = world
-        .store
-        .journal(SYNC, Some((Side::A, &one)), 9)
-        .await
-        .unwrap();
-    assert_eq!(of_one, [entry(Some("1"), 3), entry(Some("1"), 1)]);
-    assert!(
-        world
+    for offset in 0..4 {
+        let rest = usize::try_from(offset).unwrap();
+        let end = (rest + 2).min(3);
+        let page = world
             .store
-            .journal(SYNC, Some((Side::B, &one)), 9)
+            .conflicts(SYNC, Waiting::All, offset, 2)
             .await
-            .unwrap()
-            .is_empty()
+            .unwrap();
+        assert_eq!(page, conflicts[rest..end]);
+        let page = world.store.parked(SYNC, offset, 2).await.unwrap();
+        assert_eq!(page, failed[rest..end]);
+    }
+}
+
+pub async fn what_a_valve_holds_is_told_from_what_is_undecided(store: Arc<dyn Store>) {
+    let world = World::new(store).await;
+    let undecided = [
+        conflict("1", "identity", 1),
+        // The name of a field mapping that looks like a hold and is none.
+        conflict("2", "holder=holder", 3),
+    ];
+    let held = [
+        conflict("1", subject::HOLD_DELETE, 2),
+        conflict("2", "hold:change:email=email", 4),
+    ];
+    world
+        .commit(vec![
+            Change::PutConflicts(held.to_vec()),
+            Change::PutConflicts(undecided.to_vec()),
+        ])
+        .await;
+    let waiting =
+        async |which, offset| world.store.conflicts(SYNC, which, offset, 9).await.unwrap();
+    assert_eq!(waiting(Waiting::Conflicts, 0).await, undecided);
+    assert_eq!(waiting(Waiting::Holds, 0).await, held);
+    assert_eq!(waiting(Waiting::Holds, 1).await, held[1..]);
+    assert_eq!(waiting(Waiting::All, 0).await.len(), 4);
+    let counts = world.store.counts(SYNC).await.unwrap();
+    assert_eq!((counts.conflicts, counts.holds), (2, 2));
+}
+
+pub(super) fn decision(record: &str, about: &str, verdict: Verdict) -> Decision {
+    Decision {
+        side: Side::A,
+        record: id(record),
+        about: about.to_owned(),
+        verdict,
+        at: at(1),
+        by: "an operator".to_owned(),
+    }
+}
+
+pub async fn decisions_stay_until_they_are_carried_out(store: Arc<dyn Store>) {
+    let world = World::new(store).await;
+    let take = decision("1", "email", Verdict::Take(Side::B));
+    let reject = decision("1", "hold:delete", Verdict::Reject);
+    let link = decision("2", "identity", Verdict::Link(id("b7")));
+    let other = Decision {
+        side: Side::B,
+        ..decision("1", "email", Verdict::Approve)
+    };
+    world
+        .commit(vec![
+            Change::PutDecisions(vec![
+                link.clone(),
+                reject.clone(),
+                decision("1", "email", Verdict::Take(Side::A)),
+                other.clone(),
+                decision("3", "email", Verdict::Approve),
+            ]),
+            Change::PutDecisions(vec![take.clone()]),
+        ])
+        .await;
+    let decided = async |side, names: &[&str]| {
+        let records: Vec<_> = names.iter().map(|name| id(name)).collect();
+        world.store.decisions(SYNC, side, &records).await.unwrap()
+    };
+    assert_eq!(
+        decided(Side::A, &["2", "1", "9"]).await,
+        [take, reject.clone(), link.clone()],
+        "in order of record and subject, without those about others"
     );
+    let gone = |side, about: &str| (side, id("1"), about.to_owned());
+    world
+        .commit(vec![Change::RemoveDecisions(vec![
+            gone(Side::A, "email"),
+            gone(Side::B, "hold:delete"),
+            gone(Side::A, "identity"),
+        ])])
+        .await;
+    assert_eq!(decided(Side::A, &["1", "2"]).await, [reject, link]);
+    assert_eq!(decided(Side::B, &["1"]).await, [other]);
+    World::of(Arc::clone(&world.store), OTHER, "crm", "shop").await;
+    let elsewhere = world.store.decisions(OTHER, Side::A, &[id("2")]).await;
+    assert!(elsewhere.unwrap().is_empty());
+    world.store.reset(&world.lease).await.unwrap();
+    assert!(decided(Side::A, &["1", "2", "3"]).await.is_empty());
 }
 
 pub async fn cursors_runs_and_state_are_replaced(store: Arc<dyn Store>) {
@@ -311,9 +397,13 @@ pub async fn cursors_runs_and_state_are_replaced(store: Arc<dyn Store>) {
             number: 7,
             token: None,
             resume: Some("c0".to_owned()),
+            new_scope: true,
+            shown: 12,
         }),
         compared: None,
         version: 1,
+        scope: Some("f00d".to_owned()),
+        incomplete: true,
     };
     let run = |name: &str, second| RunRecord {
         id: name.to_owned(),
@@ -325,6 +415,7 @@ pub async fn cursors_runs_and_state_are_replaced(store: Arc<dyn Store>) {
     let paused = SyncState {
         confirmed: Some(at(1)),
         paused: Some("by an operator".to_owned()),
+        first_done: Some(at(7)),
     };
     let put = |cursor: &Cursor| Change::PutCursor {
         side: Side::A,

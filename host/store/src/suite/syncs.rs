@@ -1,6 +1,10 @@
 //! Leases, commits as a whole, and what is kept apart.
 
-use super::records::{conflict, entry, intent, link, parked};
+use samspel_model::store::Verdict;
+
+use super::journal::entry;
+use super::people::restriction;
+use super::records::{conflict, decision, intent, link, parked};
 use super::*;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -63,7 +67,7 @@ pub async fn a_lost_lease_stores_nothing(store: Arc<dyn Store>) {
     let error = store
         .commit(
             &world.lease,
-            vec![Change::PutLinks(vec![link("l", "1", "2")])],
+            commit(vec![Change::PutLinks(vec![link("l", "1", "2")])]),
         )
         .await
         .unwrap_err();
@@ -73,7 +77,10 @@ pub async fn a_lost_lease_stores_nothing(store: Arc<dyn Store>) {
     assert_eq!(store.sequence(), before);
     assert!(store.links(SYNC, None, 9).await.unwrap().is_empty());
     store
-        .commit(&thief, vec![Change::PutLinks(vec![link("l", "1", "2")])])
+        .commit(
+            &thief,
+            commit(vec![Change::PutLinks(vec![link("l", "1", "2")])]),
+        )
         .await
         .unwrap();
 }
@@ -91,10 +98,10 @@ pub async fn a_released_lease_is_free(store: Arc<dyn Store>) {
         .unwrap();
     assert!(second.token > first.token, "a token is never used twice");
     assert!(matches!(
-        store.commit(&first, vec![]).await,
+        store.commit(&first, commit(vec![])).await,
         Err(StoreError::LeaseLost { .. })
     ));
-    store.commit(&second, vec![]).await.unwrap();
+    store.commit(&second, commit(vec![])).await.unwrap();
 }
 
 pub async fn sequence_grows_with_every_commit(store: Arc<dyn Store>) {
@@ -118,7 +125,11 @@ pub async fn a_failed_change_undoes_the_commit(store: Arc<dyn Store>) {
         Change::PutIntents(vec![intent("i1")]),
         Change::PutLinks(vec![link("l2", "1", "b2")]),
     ];
-    world.store.commit(&world.lease, changes).await.unwrap_err();
+    world
+        .store
+        .commit(&world.lease, commit(changes))
+        .await
+        .unwrap_err();
     assert!(world.store.intents(SYNC, None, 9).await.unwrap().is_empty());
     assert_eq!(world.store.sequence(), before);
 }
@@ -143,7 +154,8 @@ pub async fn concurrent_commits_all_succeed_or_fail_alone(store: Arc<dyn Store>)
                 Change::PutIntents(vec![intent(&format!("i{number}"))]),
                 Change::PutLinks(vec![link]),
             ];
-            (number, world.store.commit(&world.lease, changes).await)
+            let done = world.store.commit(&world.lease, commit(changes)).await;
+            (number, done)
         });
     }
     let mut sequences = std::collections::BTreeSet::new();
@@ -178,6 +190,8 @@ async fn fill(world: &World) {
             Change::PutConflicts(vec![conflict("1", "email", 1)]),
             Change::Park(vec![parked("1", 1)]),
             Change::Journal(vec![entry(Some("1"), 1)]),
+            Change::Restrict(vec![restriction("1", 1)]),
+            Change::PutDecisions(vec![decision("1", "email", Verdict::Reject)]),
         ])
         .await;
 }
@@ -191,7 +205,9 @@ pub async fn a_reset_forgets_the_sync_and_not_the_records(store: Arc<dyn Store>)
         .await;
     store.reset(&world.lease).await.unwrap();
     assert_eq!(store.counts(SYNC).await.unwrap(), Default::default());
-    assert_eq!(store.journal(SYNC, None, 9).await.unwrap().len(), 1);
+    assert_eq!(world.journal(JournalOf::Sync).await.len(), 1);
+    let opt_outs = store.restrictions(&crm(), &[id("1")]).await.unwrap();
+    assert_eq!(opt_outs, [restriction("1", 1)]);
     assert_eq!(store.counts(OTHER).await.unwrap().links, 1);
     assert_eq!(world.record("1").await.presence, Presence::Present);
     // It begins anew with what is known.
@@ -204,10 +220,10 @@ pub async fn a_reset_forgets_the_sync_and_not_the_records(store: Arc<dyn Store>)
 
 pub async fn syncs_do_not_see_each_other(store: Arc<dyn Store>) {
     let world = World::new(Arc::clone(&store)).await;
-    World::of(Arc::clone(&store), OTHER, "shop", "mail").await;
+    let other = World::of(Arc::clone(&store), OTHER, "shop", "mail").await;
     fill(&world).await;
     assert_eq!(store.counts(OTHER).await.unwrap(), Default::default());
-    assert!(store.journal(OTHER, None, 9).await.unwrap().is_empty());
+    assert!(other.journal(JournalOf::Sync).await.is_empty());
     let found = store
         .links_by_record(OTHER, Side::A, &[id("1")])
         .await

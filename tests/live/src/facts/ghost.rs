@@ -18,7 +18,7 @@ pub(super) async fn check(ghost: &GhostServer) -> Vec<Finding> {
         "Ghost leaves fields alone that an edit does not name" => partial_edit,
         "Ghost unsubscribes with one click, which moves no time stamp but makes an event" => one_click,
         "Ghost suppresses a bounced address, which moves the time stamp, and leaves the subscription as it is" => hard_bounce,
-        "Ghost suppresses an address whose owner complains of spam" => complaint,
+        "Ghost suppresses addresses whose owners complain of spam" => complaint,
         "Ghost's suppression belongs to the address: it ends when the address changes" => suppression_of_address,
     }
 }
@@ -202,19 +202,25 @@ async fn hard_bounce(ghost: &GhostServer) -> Result<(), Contradiction> {
     )
 }
 
+/// Two complaints, one right after the other: the second comes while Ghost still works on the first.
 async fn complaint(ghost: &GhostServer) -> Result<(), Contradiction> {
-    let before = create(ghost, "complaint").await?;
-    send_newsletter(ghost, "For a complaint").await?;
-    ghost
-        .report(&before.email, Report::Complaint)
-        .await
-        .map_err(failed)?;
-    let reason = reread(ghost, &before)
-        .await?
-        .email_suppression
-        .info
-        .map(|info| info.reason);
-    equal("the reason", reason.as_deref(), Some("spam"))
+    let members = [
+        create(ghost, "complaint").await?,
+        create(ghost, "complaint-too").await?,
+    ];
+    send_newsletter(ghost, "For complaints").await?;
+    for member in &members {
+        ghost
+            .report(&member.email, Report::Complaint)
+            .await
+            .map_err(failed)?;
+    }
+    for member in &members {
+        let info = reread(ghost, member).await?.email_suppression.info;
+        let reason = info.map(|info| info.reason);
+        equal("the reason", reason.as_deref(), Some("spam"))?;
+    }
+    Ok(())
 }
 
 async fn suppression_of_address(ghost: &GhostServer) -> Result<(), Contradiction> {

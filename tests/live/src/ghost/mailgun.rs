@@ -24,9 +24,13 @@ use crate::error::LiveError;
 /// The sending domain that Ghost is configured with.
 pub(super) const DOMAIN: &str = "mg.ghost.test";
 
-/// Ghost leaves reports younger than a minute for its next turn (`FETCH_LATEST_END_MARGIN_MS`), because Mailgun's are
-/// not settled before that. Reports are dated back by so many seconds to be taken at once.
-const SETTLED_AFTER: f64 = 61.0;
+/// Reports are dated back by so many seconds. Ghost leaves those younger than a minute for its next turn
+/// (`FETCH_LATEST_END_MARGIN_MS`), and the first time looks back for half an hour (`TRUST_THRESHOLD_MS`); between the two
+/// there is room for reports in quick succession.
+const DATED_BACK: f64 = 10.0 * 60.0;
+/// The least number of seconds between two reports. Ghost continues one second behind the last report that it saw, so that
+/// of two reports within a second it misses the one that it has not fetched yet.
+const APART: f64 = 2.0;
 
 /// What became of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -184,6 +188,8 @@ impl Mailgun {
     /// Reports on the newest message to this address, in the event feed that Ghost reads.
     pub fn report(&self, address: &str, report: Report) -> Result<(), String> {
         let mut mailbag = self.mailbag.lock();
+        let now = jiff::Timestamp::now().as_millisecond() as f64 / 1000.0;
+        let timestamp = dated(now, mailbag.reports.last().map(|report| report.timestamp));
         let message = mailbag
             .sent
             .iter()
@@ -209,7 +215,7 @@ impl Mailgun {
         let event = ReportedEvent {
             id: uuid::Uuid::new_v4().simple().to_string(),
             event,
-            timestamp: jiff::Timestamp::now().as_millisecond() as f64 / 1000.0 - SETTLED_AFTER,
+            timestamp,
             recipient: address.to_owned(),
             tags: message.fields.get("o:tag").cloned().unwrap_or_default(),
             message: json!({ "headers": { "message-id": message.id } }),
@@ -219,6 +225,12 @@ impl Mailgun {
         mailbag.reports.push(event);
         Ok(())
     }
+}
+
+/// When a report happened, for Ghost to take it at once; in seconds since 1970.
+fn dated(now: f64, before: Option<f64>) -> f64 {
+    let back = now - DATED_BACK;
+    before.map_or(back, |before| back.max(before + APART))
 }
 
 impl Drop for Mailgun {
@@ -302,4 +314,21 @@ async fn removed() -> Json<Value> {
 fn page(shared: &Shared, items: &[ReportedEvent]) -> Value {
     let next = format!("{}/{DOMAIN}/events/end", shared.base);
     json!({ "items": items, "paging": { "next": next, "previous": next, "first": next, "last": next } })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reports_in_quick_succession_are_seconds_apart_and_settled() {
+        let now = 1_800_000_000.0;
+        let mut before = dated(now, None);
+        for _ in 0..200 {
+            let next = dated(now, Some(before));
+            assert!(next - before > 1.0 && next < now - 60.0);
+            before = next;
+        }
+        assert_eq!(dated(now + 3600.0, Some(before)), now + 3600.0 - DATED_BACK);
+    }
 }

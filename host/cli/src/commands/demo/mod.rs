@@ -155,7 +155,7 @@ impl Demo {
         let found = {
             let progress = self.progress();
             self.sync
-                .verify(progress.as_ref(), self.stop.clone())
+                .verify(false, progress.as_ref(), self.stop.clone())
                 .await?
         };
         self.output.say(format!(
@@ -212,10 +212,7 @@ impl Demo {
 
     async fn run(&self, confirmation: Confirmation) -> Result<RunReport, CliError> {
         let progress = self.progress();
-        let options = RunOptions {
-            full: false,
-            confirmation,
-        };
+        let options = RunOptions::new(confirmation);
         let done = self
             .sync
             .run(options, progress.as_ref(), self.stop.clone())

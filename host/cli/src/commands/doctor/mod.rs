@@ -2,6 +2,7 @@
 
 mod finding;
 mod machine;
+pub mod mapping;
 
 use std::path::Path;
 use std::time::SystemTime;
@@ -83,7 +84,7 @@ async fn examine(config: Config, findings: &mut Vec<Finding>) {
         findings.extend(found);
         known.push((name.clone(), collections));
     }
-    syncs(host.config(), &known, findings);
+    syncs(&host, &known, findings).await;
 }
 
 /// Whether every secret is where the configuration says.
@@ -158,8 +159,8 @@ fn overrides(check: &str, account: &Account) -> Vec<Finding> {
 }
 
 /// Whether each sync fits the collections of its accounts.
-fn syncs(
-    config: &Config,
+async fn syncs(
+    host: &Host,
     known: &[(String, Option<Vec<Collection>>)],
     findings: &mut Vec<Finding>,
 ) {
@@ -172,7 +173,7 @@ fn syncs(
                 .find(|found| found.name == name),
         )
     };
-    for (name, spec) in &config.syncs {
+    for (name, spec) in &host.config().syncs {
         let check = format!("sync {name}");
         let sides =
             [&spec.a, &spec.b].map(|side| (side, collection(&side.account, &side.collection)));
@@ -203,7 +204,10 @@ fn syncs(
             continue;
         };
         match Policy::compile(spec, a, b) {
-            Ok(_) => findings.push(Finding::ok(check, "fits both collections")),
+            Ok(policy) => {
+                findings.push(Finding::ok(check, "fits both collections"));
+                findings.extend(mapping::examine(host, name, spec, &policy, [a, b]).await);
+            }
             Err(errors) => findings.extend(errors.0.into_iter().map(|error| {
                 Finding::fail(
                     check.as_str(),

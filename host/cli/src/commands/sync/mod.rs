@@ -1,26 +1,24 @@
 //! `samspel sync`: plan, run and look after one sync.
 
-mod decide;
 mod report;
 mod status;
 
-use std::io::IsTerminal;
+use std::io::{self, Write};
 use std::sync::Arc;
 
-use dialoguer::Confirm;
 use futures::FutureExt;
 use indicatif::MultiProgress;
-use samspel_model::store::Endpoint;
-use samspel_sync::{Confirmation, PlanReport, Progress, RunOptions, Silent};
+use samspel_sync::{Confirmation, PlanReport, Progress, RunOptions, Sides, Silent};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use crate::args::{ResetArgs, RunArgs, StatusArgs, SyncCommand};
+use super::ask::{agree, ask, somebody};
+use super::doctor::mapping;
+use crate::args::{PlanArgs, ResetArgs, RunArgs, StatusArgs, SyncCommand, VerifyArgs};
 use crate::exit::{CliError, Exit};
 use crate::host::Host;
 use crate::output::Output;
 use crate::progress::RunBar;
-use decide::Operator;
 use report::Names;
 use status::Status;
 
@@ -41,15 +39,16 @@ pub struct Context<'a> {
 /// Runs one of the commands.
 pub async fn execute(context: &Context<'_>, command: &SyncCommand) -> Result<(), CliError> {
     match command {
-        SyncCommand::Plan(sync) => plan(context, &sync.name).await,
+        SyncCommand::Plan(args) => plan(context, args).await,
         SyncCommand::Run(args) => run(context, args).await,
         SyncCommand::Status(args) => show_status(context, args).await,
-        SyncCommand::Verify(sync) => verify(context, &sync.name).await,
+        SyncCommand::Verify(args) => verify(context, args).await,
         SyncCommand::Pause(args) => {
-            operator(context, &args.name, async |operator| {
-                operator.pause(&args.reason).await
-            })
-            .await?;
+            context
+                .host
+                .operator(&args.name)?
+                .pause(&args.reason)
+                .await?;
             let said = json!({ "sync": args.name, "paused": args.reason });
             context.output.result(&said, |out| {
                 writeln!(
@@ -60,10 +59,7 @@ pub async fn execute(context: &Context<'_>, command: &SyncCommand) -> Result<(),
             })
         }
         SyncCommand::Resume(sync) => {
-            let was = operator(context, &sync.name, async |operator| {
-                operator.resume().await
-            })
-            .await?;
+            let was = context.host.operator(&sync.name)?.resume().await?;
             let said = json!({ "sync": sync.name, "was_paused": was });
             context.output.result(&said, |out| match &was {
                 Some(reason) => writeln!(out, "{} runs again; it was paused: {reason}", sync.name),
@@ -74,16 +70,35 @@ pub async fn execute(context: &Context<'_>, command: &SyncCommand) -> Result<(),
     }
 }
 
-async fn plan(context: &Context<'_>, name: &str) -> Result<(), CliError> {
+async fn plan(context: &Context<'_>, args: &PlanArgs) -> Result<(), CliError> {
+    let name = &args.name;
     let names = names(context.host, name)?;
     let sync = context.host.sync(name).await?;
     let planned = {
         let progress = progress(context, &names);
-        sync.plan(progress.as_ref(), context.stop.clone()).await?
+        sync.plan(args.limit, progress.as_ref(), context.stop.clone())
+            .await?
     };
-    context.output.result(&planned, |out| {
+    if context.stop.is_cancelled() {
+        return Err(CliError::new(
+            Exit::Interrupted,
+            "stopped before everything was read and planned",
+        ));
+    }
+    let one_way = mapping::of_sync(context.host, name).await?;
+    let mut said = serde_json::to_value(&planned).map_err(io::Error::from)?;
+    said["sync"] = json!(name);
+    said["mapping"] = json!(one_way);
+    context.output.result(&said, |out| {
         writeln!(out, "A run of {name} would:")?;
-        report::plan(out, &names, &planned)
+        report::plan(out, &names, &planned)?;
+        for found in &one_way {
+            writeln!(out, "  mapping: {}", found.message)?;
+            if let Some(remedy) = &found.remedy {
+                writeln!(out, "    remedy: {remedy}")?;
+            }
+        }
+        report::hash(out, name, &planned)
     })
 }
 
@@ -92,7 +107,8 @@ async fn run(context: &Context<'_>, args: &RunArgs) -> Result<(), CliError> {
     let sync = context.host.sync(&args.name).await?;
     let options = RunOptions {
         full: args.full,
-        confirmation: confirmation(context, args, &names),
+        plan: args.plan.clone(),
+        ..RunOptions::new(confirmation(context, args, &names))
     };
     let done = {
         let progress = progress(context, &names);
@@ -114,8 +130,7 @@ fn confirmation(context: &Context<'_>, args: &RunArgs, names: &Names) -> Confirm
     if args.yes {
         return Confirmation::Given;
     }
-    let somebody = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
-    if context.output.is_json() || !somebody {
+    if !somebody(context.output) {
         return Confirmation::Refuse;
     }
     let (names, name, bars) = (names.clone(), args.name.clone(), context.bars.clone());
@@ -135,27 +150,28 @@ fn confirmation(context: &Context<'_>, args: &RunArgs, names: &Names) -> Confirm
     }))
 }
 
-/// Asks a person; no answer is a no.
-fn ask(question: &str) -> bool {
-    Confirm::new()
-        .with_prompt(question)
-        .default(false)
-        .interact()
-        .unwrap_or(false)
-}
-
-async fn verify(context: &Context<'_>, name: &str) -> Result<(), CliError> {
+async fn verify(context: &Context<'_>, args: &VerifyArgs) -> Result<(), CliError> {
+    let name = &args.name;
     let names = names(context.host, name)?;
     let sync = context.host.sync(name).await?;
     let found = {
         let progress = progress(context, &names);
-        sync.verify(progress.as_ref(), context.stop.clone()).await?
+        sync.verify(args.heal, progress.as_ref(), context.stop.clone())
+            .await?
     };
-    context.output.result(&found, |out| {
+    if context.stop.is_cancelled() {
+        return Err(CliError::new(
+            Exit::Interrupted,
+            "stopped before both sides were read and compared",
+        ));
+    }
+    let mut said = serde_json::to_value(&found).map_err(io::Error::from)?;
+    said["sync"] = json!(name);
+    context.output.result(&said, |out| {
         writeln!(out, "{name}:")?;
-        report::verify(out, &names, &found)
+        report::verify(out, &names, &found, args.heal)
     })?;
-    if found.unequal > 0 {
+    if found.unequal > found.healed {
         return Err(CliError::Reported(Exit::Differences));
     }
     Ok(())
@@ -184,30 +200,17 @@ async fn show_status(context: &Context<'_>, args: &StatusArgs) -> Result<(), Cli
 
 async fn reset(context: &Context<'_>, args: &ResetArgs) -> Result<(), CliError> {
     context.host.spec(&args.name)?;
-    if !args.yes {
-        let refused = CliError::new(
-            Exit::NotConfirmed,
-            format!(
-                "reset forgets every link, merge base, position and queue of {}",
-                args.name
-            ),
-        )
-        .remedy("confirm with --yes");
-        let somebody = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
-        if context.output.is_json() || !somebody {
-            return Err(refused);
-        }
-        let question = format!(
-            "Forget every link, merge base, position and queue of {}? Nothing is changed at the remotes; the next \
-             run is a first run.",
-            args.name
-        );
-        let answer = tokio::task::spawn_blocking(move || ask(&question)).await;
-        if !answer.unwrap_or(false) {
-            return Err(refused);
-        }
-    }
-    operator(context, &args.name, async |operator| operator.reset().await).await?;
+    let question = format!(
+        "Forget every link, merge base, position and queue of {}? Nothing is changed at the remotes; the next run is a \
+         first run.",
+        args.name
+    );
+    let what = format!(
+        "reset forgets every link, merge base, position and queue of {}",
+        args.name
+    );
+    agree(context.output, args.yes, question, &what).await?;
+    context.host.operator(&args.name)?.reset().await?;
     let said = json!({ "sync": args.name, "reset": true });
     context.output.result(&said, |out| {
         writeln!(
@@ -218,36 +221,15 @@ async fn reset(context: &Context<'_>, args: &ResetArgs) -> Result<(), CliError> 
     })
 }
 
-/// Lets an operator act on a sync; needs neither connectors nor credentials.
-async fn operator<T>(
-    context: &Context<'_>,
-    name: &str,
-    act: impl AsyncFnOnce(&Operator<'_>) -> Result<T, samspel_model::StoreError>,
-) -> Result<T, CliError> {
-    let host = context.host;
-    let endpoints = endpoints(host, name)?;
-    let operator = Operator {
-        store: host.store(),
-        clock: host.clock(),
-        owner: host.owner(),
-        sync: name,
-        endpoints: &endpoints,
-    };
-    Ok(act(&operator).await?)
-}
-
-fn endpoints(host: &Host, name: &str) -> Result<[Endpoint; 2], CliError> {
-    let spec = host.spec(name)?;
-    Ok([&spec.a, &spec.b].map(|side| Endpoint {
-        account: side.account.clone(),
-        collection: side.collection.clone(),
-    }))
-}
-
 /// The two sides as people see them.
 pub fn names(host: &Host, name: &str) -> Result<Names, CliError> {
     let spec = host.spec(name)?;
     Ok([&spec.a, &spec.b].map(|side| format!("{}/{}", side.account, side.collection)))
+}
+
+/// Numbers of both sides beneath each other.
+pub fn sides(out: &mut dyn Write, names: &Names, rows: &[(&'static str, Sides)]) -> io::Result<()> {
+    report::table(out, names, rows)
 }
 
 fn progress(context: &Context<'_>, names: &Names) -> Box<dyn Progress> {

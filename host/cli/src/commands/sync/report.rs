@@ -5,7 +5,10 @@ use std::io::{self, Write};
 
 use indicatif::HumanCount;
 use samspel_model::Side;
-use samspel_sync::{PlanReport, RunReport, Sides, VerifyReport};
+use samspel_sync::{Accounts, PlanReport, PlanSample, RunReport, Sides, VerifyReport};
+
+/// So many digits of a plan's hash are enough for a person to type.
+const SHORT: usize = 12;
 
 /// The names of the two sides, such as `crm/contacts`.
 pub type Names = [String; 2];
@@ -21,32 +24,48 @@ pub fn plan(out: &mut dyn Write, names: &Names, plan: &PlanReport) -> io::Result
     table.write(out)?;
     writeln!(
         out,
-        "  to link {}, unchanged {}, for a person to decide {}",
+        "  to link {}, unchanged {}, for a person to decide {}, held by a valve {}",
         HumanCount(plan.link),
         HumanCount(plan.unchanged),
-        HumanCount(plan.conflicts)
+        HumanCount(plan.conflicts),
+        HumanCount(plan.holds)
     )?;
     reasons(out, "left alone", &plan.skipped)?;
-    if !plan.samples.is_empty() {
-        writeln!(out, "  for example")?;
-    }
+    // Alike ones together, in the order in which the first of each was planned.
+    let mut groups: Vec<(&str, Side, Vec<&PlanSample>)> = Vec::new();
     for sample in &plan.samples {
-        write!(
-            out,
-            "    {} in {}: {}",
-            sample.what,
-            names[sample.side.index()],
-            sample.record
-        )?;
-        if !sample.fields.is_empty() {
-            write!(out, " ({})", sample.fields.join(", "))?;
+        let group = groups
+            .iter_mut()
+            .find(|(what, side, _)| *what == sample.what && *side == sample.side);
+        match group {
+            Some((_, _, alike)) => alike.push(sample),
+            None => groups.push((&sample.what, sample.side, vec![sample])),
         }
-        if let Some(why) = &sample.why {
-            write!(out, ": {why}")?;
+    }
+    for (what, side, alike) in groups {
+        writeln!(out, "  for example, {what} in {}", names[side.index()])?;
+        for sample in alike {
+            write!(out, "    {}", sample.record)?;
+            if !sample.fields.is_empty() {
+                write!(out, " ({})", sample.fields.join(", "))?;
+            }
+            if let Some(why) = &sample.why {
+                write!(out, ": {why}")?;
+            }
+            writeln!(out)?;
         }
-        writeln!(out)?;
     }
     Ok(())
+}
+
+/// By what a plan is agreed to.
+pub fn hash(out: &mut dyn Write, name: &str, plan: &PlanReport) -> io::Result<()> {
+    writeln!(
+        out,
+        "  plan {}\n    samspel sync run {name} --plan {} does exactly this, or refuses",
+        plan.hash,
+        plan.hash.get(..SHORT).unwrap_or(&plan.hash)
+    )
 }
 
 /// What a run did.
@@ -68,6 +87,7 @@ pub fn run(out: &mut dyn Write, names: &Names, run: &RunReport) -> io::Result<()
     reasons(out, "left alone", &run.filtered)?;
     let attention = [
         (run.conflicts, "with a decision left to a person"),
+        (run.holds, "held by a valve (samspel holds list)"),
         (run.parked, "failed and are parked"),
         (run.suppressed, "writes refused for the person's protection"),
         (run.pending, "left for the next run"),
@@ -77,6 +97,7 @@ pub fn run(out: &mut dyn Write, names: &Names, run: &RunReport) -> io::Result<()
             writeln!(out, "  {} {what}", HumanCount(number))?;
         }
     }
+    writeln!(out, "  {}", accounts(&run.accounts))?;
     if run.observe_only {
         writeln!(
             out,
@@ -89,21 +110,56 @@ pub fn run(out: &mut dyn Write, names: &Names, run: &RunReport) -> io::Result<()
     Ok(())
 }
 
+/// Where every record of a run went.
+pub fn accounts(of: &Accounts) -> String {
+    format!(
+        "observed {} = applied {} + nothing to do {} + left alone {} + conflict {} + parked {} + pending {}",
+        HumanCount(of.observed),
+        HumanCount(of.applied),
+        HumanCount(of.noop),
+        HumanCount(of.filtered),
+        HumanCount(of.conflict),
+        HumanCount(of.parked),
+        HumanCount(of.pending)
+    )
+}
+
 /// What a comparison found.
-pub fn verify(out: &mut dyn Write, names: &Names, found: &VerifyReport) -> io::Result<()> {
+pub fn verify(
+    out: &mut dyn Write,
+    names: &Names,
+    found: &VerifyReport,
+    heal: bool,
+) -> io::Result<()> {
     let mut table = Table::new(names);
     table.row("read", found.read);
     table.row("without partner", found.unlinked);
     table.write(out)?;
     writeln!(
         out,
-        "  {} linked pairs, {} differ, {} ended; conflicts {}, parked {}",
+        "  {} linked pairs, {} differ, {} ended; conflicts {}, holds {}, parked {}",
         HumanCount(found.links),
         HumanCount(found.unequal),
         HumanCount(found.ended),
         HumanCount(found.conflicts),
+        HumanCount(found.holds),
         HumanCount(found.parked)
     )?;
+    write!(
+        out,
+        "  drift: {} of the pairs are equal; ",
+        percent(found.equal_share)
+    )?;
+    match found.oldest_unsynced {
+        Some(at) => writeln!(
+            out,
+            "the oldest change that is not carried over waits since {at:.0}"
+        )?,
+        None => writeln!(out, "no change waits to be carried over")?,
+    }
+    if heal {
+        writeln!(out, "  healed {}", HumanCount(found.healed))?;
+    }
     for sample in &found.samples {
         writeln!(
             out,
@@ -114,6 +170,22 @@ pub fn verify(out: &mut dyn Write, names: &Names, found: &VerifyReport) -> io::R
         )?;
     }
     Ok(())
+}
+
+/// A share; 100 % only if it is all.
+fn percent(share: f64) -> String {
+    if share >= 1.0 {
+        return "100 %".to_owned();
+    }
+    format!("{:.2} %", (share * 10_000.0).floor() / 100.0)
+}
+
+/// Numbers of both sides beneath each other.
+pub fn table(out: &mut dyn Write, names: &Names, rows: &[(&'static str, Sides)]) -> io::Result<()> {
+    let mut table = Table::new(names);
+    rows.iter()
+        .for_each(|(title, numbers)| table.row(title, *numbers));
+    table.write(out)
 }
 
 fn reasons(out: &mut dyn Write, title: &str, reasons: &BTreeMap<String, u64>) -> io::Result<()> {
@@ -182,6 +254,38 @@ mod tests {
     }
 
     #[test]
+    fn a_comparison_says_100_percent_only_of_everything() {
+        assert_eq!(percent(1.0), "100 %");
+        assert_eq!(percent(0.999_999), "99.99 %");
+        assert_eq!(percent(0.0), "0.00 %");
+    }
+
+    #[test]
+    fn a_plan_is_told_in_groups() {
+        let sample = |what: &str, side, record: &str| PlanSample {
+            what: what.to_owned(),
+            side,
+            record: record.to_owned(),
+            fields: vec!["email".to_owned()],
+            why: None,
+        };
+        let mut report = PlanReport::default();
+        report.samples = vec![
+            sample("create", Side::B, "1"),
+            sample("update", Side::A, "2"),
+            sample("create", Side::B, "3"),
+        ];
+        let text = told(|out| plan(out, &names(), &report));
+        assert!(
+            text.ends_with(
+                "  for example, create in news/members\n    1 (email)\n    3 (email)\n  \
+                 for example, update in crm/contacts\n    2 (email)\n"
+            ),
+            "{text}"
+        );
+    }
+
+    #[test]
     fn a_run_is_told_with_what_needs_attention() {
         let report = RunReport {
             read: Sides {
@@ -205,7 +309,8 @@ mod tests {
              \x20 archived                      0             0\n\
              \x20 7,600 writes in 3.2 s; linked 0, nothing to do for 0\n\
              \x20 left alone: 590 no e-mail address\n\
-             \x20 2 with a decision left to a person\n"
+             \x20 2 with a decision left to a person\n\
+             \x20 observed 0 = applied 0 + nothing to do 0 + left alone 0 + conflict 0 + parked 0 + pending 0\n"
         );
     }
 }

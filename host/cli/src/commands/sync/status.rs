@@ -8,9 +8,12 @@ use samspel_engine::SyncSpec;
 use samspel_engine::spec::Mode;
 use samspel_model::Store;
 use samspel_model::link::Side;
-use samspel_model::store::{Conflict, Parked, RunRecord, StoreError, SyncCounts};
-use serde::Serialize;
+use samspel_model::store::{Conflict, Parked, RunRecord, StoreError, SyncCounts, Waiting};
+use samspel_sync::Accounts;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use super::report;
 
 /// Everything that `sync status` shows about one sync.
 #[derive(Debug, Serialize)]
@@ -29,8 +32,11 @@ pub struct Status {
     counts: SyncCountsView,
     /// When both sides were last read completely.
     compared: [Option<Timestamp>; 2],
+    /// Where every record of the last run went.
+    accounts: Option<Accounts>,
     runs: Vec<RunRecord>,
     conflicts: Vec<Conflict>,
+    holds: Vec<Conflict>,
     parked: Vec<Parked>,
 }
 
@@ -45,7 +51,10 @@ struct SyncCountsView {
     links: u64,
     dirty: u64,
     intents: u64,
+    /// Since when the oldest record waits to be planned.
+    oldest: Option<Timestamp>,
     conflicts: u64,
+    holds: u64,
     parked: u64,
 }
 
@@ -55,7 +64,9 @@ impl From<SyncCounts> for SyncCountsView {
             links: counts.links,
             dirty: counts.dirty,
             intents: counts.intents,
+            oldest: counts.oldest,
             conflicts: counts.conflicts,
+            holds: counts.holds,
             parked: counts.parked,
         }
     }
@@ -77,7 +88,9 @@ impl Status {
                 .await?
                 .and_then(|cursor| cursor.compared))
         };
+        let runs = store.runs(name, limit).await?;
         Ok(Self {
+            accounts: runs.iter().find_map(accounts),
             sync: name.to_owned(),
             a: format!("{}/{}", spec.a.account, spec.a.collection),
             b: format!("{}/{}", spec.b.account, spec.b.collection),
@@ -92,9 +105,10 @@ impl Status {
                 .map(|(owner, until)| Holder { owner, until }),
             counts: store.counts(name).await?.into(),
             compared: [compared(Side::A).await?, compared(Side::B).await?],
-            runs: store.runs(name, limit).await?,
-            conflicts: store.conflicts(name, limit).await?,
-            parked: store.parked(name, limit).await?,
+            runs,
+            conflicts: store.conflicts(name, Waiting::Conflicts, 0, limit).await?,
+            holds: store.conflicts(name, Waiting::Holds, 0, limit).await?,
+            parked: store.parked(name, 0, limit).await?,
         })
     }
 
@@ -113,7 +127,9 @@ impl Status {
             links,
             dirty,
             intents,
+            oldest,
             conflicts,
+            holds,
             parked,
         } = self.counts;
         writeln!(
@@ -123,19 +139,25 @@ impl Status {
             HumanCount(dirty),
             HumanCount(intents)
         )?;
+        if let Some(oldest) = oldest {
+            writeln!(out, "  oldest      waits since {oldest:.0}")?;
+        }
         let [a, b] = self.compared;
         writeln!(out, "  compared    a {}, b {}", moment(a), moment(b))?;
+        if let Some(accounts) = &self.accounts {
+            writeln!(out, "  last run    {}", report::accounts(accounts))?;
+        }
         self.write_runs(out)?;
-        section(out, "conflicts", conflicts, &self.conflicts, |conflict| {
-            format!(
-                "{} {}  {}: {}",
-                conflict.side, conflict.record, conflict.about, conflict.why
-            )
-        })?;
+        section(out, "conflicts", conflicts, &self.conflicts, waiting)?;
+        section(out, "holds", holds, &self.holds, waiting)?;
         section(out, "parked", parked, &self.parked, |parked| {
             format!(
-                "{} {}  since {:.0}: {}",
-                parked.side, parked.record, parked.at, parked.cause
+                "{}  {} {}  since {:.0}: {}",
+                parked.id(),
+                parked.side,
+                parked.record,
+                parked.at,
+                parked.cause
             )
         })
     }
@@ -174,10 +196,35 @@ impl Status {
                 Some(error) => format!("failed: {error}"),
                 None => counted(&run.report),
             };
-            writeln!(out, "    {:.0}  {took:>10}  {result}", run.started)?;
+            let undo = if run.report.get("undo").is_some() {
+                "undo: "
+            } else {
+                ""
+            };
+            writeln!(
+                out,
+                "    {}  {:.0}  {took:>10}  {undo}{result}",
+                run.id, run.started
+            )?;
         }
         Ok(())
     }
+}
+
+/// The accounts in a run's report. Undos have none, and older programs wrote none.
+fn accounts(run: &RunRecord) -> Option<Accounts> {
+    Accounts::deserialize(run.report.get("accounts")?).ok()
+}
+
+fn waiting(conflict: &Conflict) -> String {
+    format!(
+        "{}  {} {}  {}: {}",
+        conflict.id(),
+        conflict.side,
+        conflict.record,
+        conflict.about,
+        conflict.why
+    )
 }
 
 fn moment(at: Option<Timestamp>) -> String {

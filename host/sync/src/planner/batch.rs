@@ -1,0 +1,742 @@
+//! The decisions of one batch of records, until they are stored together.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use samspel_engine::plan::{Ending, LinkPlan, LinkState, SideWrite, Skip, plan};
+use samspel_engine::settle;
+use samspel_engine::valve::Meter;
+use samspel_model::intent::{Effect, Intent};
+use samspel_model::journal::{JournalEntry, JournalKind};
+use samspel_model::link::Restriction;
+use samspel_model::store::{
+    Change, Conflict, Dirty, Observation, Parked, RecordRestriction, Step, Verdict, subject,
+};
+use samspel_model::{
+    Base, ConsentState, FieldBase, Fields, Guard, Link, LinkId, Presence, RecordId, Removal, Side,
+};
+use serde_json::{Value, json};
+
+use super::facts::Facts;
+use super::preview::Preview;
+use super::{Known, Planned, Removals};
+use crate::accounts::{Class, Row};
+use crate::context::Context;
+use crate::error::SyncError;
+
+/// The decisions of one batch.
+pub(super) struct Batch<'a> {
+    pub context: &'a Arc<Context>,
+    pub known: Known,
+    pub facts: Facts,
+    pub meter: Meter,
+    pub preview: Option<&'a mut Preview>,
+    pub planned: Planned,
+    done_links: HashSet<LinkId>,
+    clean: Vec<Dirty>,
+    links: Vec<Link>,
+    ended: Vec<LinkId>,
+    conflicts: Vec<Conflict>,
+    looked_at: [Vec<(RecordId, Vec<String>)>; 2],
+    carried_out: Vec<(Side, RecordId, String)>,
+    /// Records of A that are planned again once their opt-outs are written.
+    again: Vec<RecordId>,
+    /// Records that are to be fetched, and planned then.
+    ask: [Vec<RecordId>; 2],
+    restrict: Vec<RecordRestriction>,
+    lifted: [Vec<(RecordId, String, String)>; 2],
+    parked: Vec<Parked>,
+    journal: Vec<JournalEntry>,
+}
+
+impl<'a> Batch<'a> {
+    pub fn new(
+        context: &'a Arc<Context>,
+        known: Known,
+        meter: Meter,
+        facts: Facts,
+        preview: Option<&'a mut Preview>,
+    ) -> Self {
+        Self {
+            context,
+            known,
+            facts,
+            meter,
+            preview,
+            planned: Planned::default(),
+            done_links: HashSet::new(),
+            clean: Vec::new(),
+            links: Vec::new(),
+            ended: Vec::new(),
+            conflicts: Vec::new(),
+            looked_at: [Vec::new(), Vec::new()],
+            carried_out: Vec::new(),
+            again: Vec::new(),
+            ask: [Vec::new(), Vec::new()],
+            restrict: Vec::new(),
+            lifted: [Vec::new(), Vec::new()],
+            parked: Vec::new(),
+            journal: Vec::new(),
+        }
+    }
+
+    /// Decides about one record.
+    pub fn row(&mut self, row: Dirty) {
+        let Some(seen) = self.facts.seen.get(&(row.side, row.id.clone())).cloned() else {
+            // Marked by a listing of ids, fetched, and gone already.
+            self.done(row, Class::Noop, Vec::new());
+            return;
+        };
+        if let Some(why) = self.facts.unfiltered.get(&(row.side, row.id.clone())) {
+            let why = why.clone();
+            self.park(row.side, row.id.clone(), why);
+            self.done(row, Class::Parked, Vec::new());
+        } else if let Some(link) = self.facts.link(row.side, &row.id).cloned() {
+            self.linked(row, link);
+        } else if seen.presence == Presence::OutOfScope {
+            self.skip(row, Skip::Filtered);
+        } else if seen.presence != Presence::Present {
+            self.looked_at[row.side.index()].push((row.id.clone(), Vec::new()));
+            self.done(row, Class::Noop, Vec::new());
+        } else if let Some(former) = self.alias(row.side, &seen) {
+            self.relink(row, &former);
+        } else {
+            self.unlinked(row, &seen);
+        }
+    }
+
+    // ---- linked records ------------------------------------------------------------------------------------------
+
+    fn linked(&mut self, row: Dirty, link: Link) {
+        let busy = {
+            let in_flight = self.context.in_flight();
+            Side::BOTH
+                .into_iter()
+                .any(|side| in_flight.contains(side, link.record(side)))
+        };
+        if busy && Guard::InFlightIsNotPlanned.stands() {
+            self.planned.waiting_for_writes += 1;
+            return;
+        }
+        if self.done_links.contains(&link.id) {
+            // The other record of the pair was in the batch too.
+            self.done(row, Class::Noop, Vec::new());
+            return;
+        }
+        let seen = Side::BOTH.map(|side| {
+            self.facts
+                .seen
+                .get(&(side, link.record(side).clone()))
+                .cloned()
+        });
+        let [Some(a), Some(b)] = seen else {
+            // Linked, and not read yet under the id that it has now.
+            self.planned.waiting_for_reading += 1;
+            return;
+        };
+        if let Some((side, survivor)) = self.merged_away(&link, [&a, &b]) {
+            self.merged(row, link, side, &survivor);
+            return;
+        }
+        self.pair(row, link, [a, b], false);
+    }
+
+    /// The record of a link that was merged into another one, which is left.
+    fn merged_away(&self, link: &Link, seen: [&Observation; 2]) -> Option<(Side, RecordId)> {
+        Side::BOTH.into_iter().find_map(|side| {
+            let gone = seen[side.index()].presence != Presence::Present;
+            let survivor = self.facts.survivor(side, link.record(side))?;
+            (gone && !link.base.ended).then(|| (side, survivor.clone()))
+        })
+    }
+
+    /// Two records of a side became one. If both had a partner, the link of the one that is gone ends, and the survivor is
+    /// planned with both partners in view; otherwise the link goes on under the id that is left.
+    fn merged(&mut self, row: Dirty, mut link: Link, side: Side, survivor: &RecordId) {
+        let Some(other) = self.facts.link(side, survivor).cloned() else {
+            // The survivor is in the batch, takes the link over, and is planned with it.
+            self.done(row, Class::Noop, Vec::new());
+            return;
+        };
+        self.done_links.insert(link.id.clone());
+        self.end(&mut link);
+        self.links.push(link);
+        self.again.push(other.a);
+        self.done(row, Class::Noop, Vec::new());
+    }
+
+    /// The partners of records that were merged into those of a link, where they are still there: they are one person's
+    /// too.
+    fn twins(&self, link: &Link, seen: &[Observation; 2]) -> Vec<(Side, RecordId)> {
+        let mut twins = Vec::new();
+        for side in Side::BOTH {
+            for alias in &seen[side.index()].aliases {
+                let Some(former) = self.facts.link(side, alias).filter(|of| of.id != link.id)
+                else {
+                    continue;
+                };
+                let twin = former.record(side.other()).clone();
+                if self.facts.is_present(side.other(), &twin) {
+                    twins.push((side.other(), twin));
+                }
+            }
+        }
+        twins
+    }
+
+    /// Plans a link. `is_new`: it was made, or moved, by this batch.
+    pub fn pair(&mut self, row: Dirty, mut link: Link, seen: [Observation; 2], is_new: bool) {
+        // What was said as one of the records that were merged into these was said by the same person.
+        let mut restricted = self.facts.restricted(
+            &self.context.policy,
+            Side::BOTH.into_iter().flat_map(|side| {
+                let aliases = seen[side.index()].aliases.iter();
+                aliases
+                    .chain([link.record(side)])
+                    .map(move |record| (side, record))
+            }),
+        );
+        if link.base == Base::default() {
+            for side in Side::BOTH {
+                let fields = &seen[side.index()].fields;
+                if let Some(key) = self.context.policy.match_key(side, fields) {
+                    restricted = self
+                        .facts
+                        .suppressed(&self.context.policy, restricted, &key);
+                }
+            }
+        }
+        let told = self.facts.told(Side::A, &link.a).to_vec();
+        let state = LinkState {
+            base: &link.base,
+            seen: [&seen[0], &seen[1]],
+            restricted: &restricted,
+            told: &told,
+        };
+        let mut decided = plan(&state, &self.context.policy, self.context.now());
+        if matches!(decided.ending, Some(Ending::Remove(..)))
+            && self.known.removals == Removals::Count
+            && self.preview.is_none()
+            && !told.iter().any(|told| told.about == subject::HOLD_DELETE)
+        {
+            // How many there are is known once everything was planned: all of them are carried out, or none.
+            self.planned.waiting_removals.push(link.id);
+            return;
+        }
+        self.done_links.insert(link.id.clone());
+        if self.preview.is_none() && Guard::OptOutGoesFirst.stands() && split_opt_outs(&mut decided)
+        {
+            self.again.push(link.a.clone());
+        }
+        let mut subjects = Vec::new();
+        let apart = told.iter().any(|told| told.about == subject::MERGE);
+        for (side, twin) in self.twins(&link, &seen).into_iter().filter(|_| !apart) {
+            subjects.push(subject::MERGE.to_owned());
+            self.conflict(
+                Side::A,
+                link.a.clone(),
+                Some(&link),
+                subject::MERGE.to_owned(),
+                format!(
+                    "two records were merged at the other side; in side {side} `{twin}` and `{}` are still two: merge them",
+                    link.record(side)
+                ),
+                json!({ "side": side, "holder": twin }),
+            );
+        }
+        if !is_new {
+            self.hold_changes(&link, &seen, &told, &mut decided, &mut subjects);
+        }
+        self.decided(row, &mut link, seen, decided, subjects, is_new);
+    }
+
+    fn decided(
+        &mut self,
+        row: Dirty,
+        link: &mut Link,
+        seen: [Observation; 2],
+        decided: LinkPlan,
+        mut subjects: Vec<String>,
+        is_new: bool,
+    ) {
+        let mut changed = is_new;
+        if decided.advances() {
+            settle::advance(&mut link.base, decided.advance);
+            changed = true;
+        }
+        self.share(link, decided.restrict);
+        for (rule, restriction, evidence) in decided.lifted {
+            self.lift(link, &rule);
+            self.note(
+                JournalKind::OptIn,
+                Some(link),
+                None,
+                json!({ "consent": rule, "restriction": restriction, "evidence": evidence }),
+            );
+        }
+        for loser in decided.losers {
+            let record = link.record(loser.side).clone();
+            self.note(
+                JournalKind::Lost,
+                Some(link),
+                Some((loser.side, record)),
+                json!({ "field": loser.rule, "value": loser.value }),
+            );
+        }
+        for undecided in decided.undecided {
+            subjects.push(undecided.about.clone());
+            self.conflict(
+                Side::A,
+                link.a.clone(),
+                Some(link),
+                undecided.about,
+                undecided.why,
+                json!({ "a": undecided.values[0], "b": undecided.values[1] }),
+            );
+        }
+        let mut class = Class::Noop;
+        let mut intents = Vec::new();
+        for (side, write) in Side::BOTH.into_iter().zip(decided.writes) {
+            if let Some(write) = write {
+                intents.push(self.update(side, link, &seen, write));
+            }
+        }
+        match decided.ending {
+            None => {}
+            Some(Ending::Resume) => {
+                link.base.ended = false;
+                changed = true;
+            }
+            Some(Ending::End) => {
+                self.end(link);
+                changed = true;
+            }
+            Some(Ending::Recreate(side)) => {
+                class = self.recreate(side, link, &seen, &mut intents);
+                changed = false;
+            }
+            Some(Ending::Remove(side, how)) => {
+                changed |= self.hold_removal(side, how, link, &seen, &mut subjects, &mut intents);
+            }
+        }
+        if changed {
+            self.links.push(link.clone());
+        }
+        if !subjects.is_empty() {
+            class = class.max(Class::Conflict);
+        }
+        self.look_at(link, subjects);
+        self.done(row, class, intents);
+    }
+
+    /// Nothing flows between the two any more.
+    pub fn end(&mut self, link: &mut Link) {
+        link.base.ended = true;
+        self.note(
+            JournalKind::Unlinked,
+            Some(link),
+            None,
+            json!({ "why": "a record is gone or left the collection" }),
+        );
+    }
+
+    /// What is undecided about a link is what was found now, and what operators said about it is carried out.
+    fn look_at(&mut self, link: &Link, subjects: Vec<String>) {
+        self.carry_out(Side::A, &link.a);
+        self.looked_at[Side::A.index()].push((link.a.clone(), subjects));
+        self.looked_at[Side::B.index()].push((link.b.clone(), Vec::new()));
+    }
+
+    /// What operators said about a record is carried out.
+    pub fn carry_out(&mut self, side: Side, id: &RecordId) {
+        let told = self.facts.told(side, id);
+        self.carried_out.extend(
+            told.iter()
+                .map(|told| (told.side, told.record.clone(), told.about.clone())),
+        );
+    }
+
+    /// A record was decided about, with these subjects left to a person.
+    pub fn looked_at(&mut self, side: Side, id: &RecordId, subjects: Vec<String>) {
+        self.carry_out(side, id);
+        self.looked_at[side.index()].push((id.clone(), subjects));
+    }
+
+    /// A subject of a record that was looked at is left to a person after all.
+    pub fn keep_subject(&mut self, record: &RecordId, subject: &str) {
+        let looked_at = &mut self.looked_at[Side::A.index()];
+        if let Some((_, keep)) = looked_at.iter_mut().find(|(id, _)| id == record) {
+            keep.push(subject.to_owned());
+        }
+    }
+
+    fn update(
+        &mut self,
+        side: Side,
+        link: &Link,
+        seen: &[Observation; 2],
+        write: SideWrite,
+    ) -> String {
+        let restricts = write.restricts();
+        if let Some(preview) = self.preview.as_deref_mut()
+            && restricts
+        {
+            preview.report.restrict.add(side, 1);
+        }
+        let id = self.context.ids().next();
+        self.intend(
+            Intent {
+                id: id.clone(),
+                run: self.context.run.clone(),
+                target: side,
+                source_record: link.record(side.other()).clone(),
+                link: Some(link.id.clone()),
+                effect: Effect::Update(link.record(side).clone()),
+                patch: write.patch,
+                before: write.before,
+                consents: write.consents,
+                deliverability: write.deliverability,
+                precondition: seen[side.index()].revision.clone(),
+                base: write.base,
+                shared: write.shared,
+                restricts,
+                overrules: opt_out(&seen[side.index()]),
+                told: self.facts.told(Side::A, &link.a).to_vec(),
+            },
+            "update",
+        );
+        id
+    }
+
+    /// Takes the record of a side away.
+    pub fn remove(
+        &mut self,
+        side: Side,
+        how: Removal,
+        link: &Link,
+        seen: &[Observation; 2],
+    ) -> String {
+        let id = self.context.ids().next();
+        self.intend(
+            Intent {
+                id: id.clone(),
+                run: self.context.run.clone(),
+                target: side,
+                source_record: link.record(side.other()).clone(),
+                link: Some(link.id.clone()),
+                effect: Effect::Remove(link.record(side).clone(), how),
+                patch: Fields::new(),
+                before: Fields::new(),
+                consents: Vec::new(),
+                deliverability: None,
+                precondition: seen[side.index()].revision.clone(),
+                base: Base::default(),
+                shared: Vec::new(),
+                restricts: false,
+                overrules: None,
+                told: self.facts.told(Side::A, &link.a).to_vec(),
+            },
+            "remove",
+        );
+        id
+    }
+
+    // ---- opt-outs ------------------------------------------------------------------------------------------------
+
+    /// Opt-outs in force are stored with both records of a link, so that every sync of either finds them.
+    fn share(&mut self, link: &Link, restrictions: Vec<(String, Restriction)>) {
+        for (rule, restriction) in restrictions {
+            for side in Side::BOTH {
+                let seen_here = self.context.policy.accounts[side.index()] == restriction.account;
+                if seen_here || Guard::OptOutIsThePersons.stands() {
+                    self.restrict(side, link.record(side), &rule, &restriction);
+                }
+            }
+        }
+    }
+
+    /// An opt-out is in force for a record.
+    pub fn restrict(&mut self, side: Side, id: &RecordId, rule: &str, restriction: &Restriction) {
+        let rules = &self.context.policy.consents;
+        let Some(rule) = rules.iter().find(|known| known.name == rule) else {
+            return;
+        };
+        let purpose = rule.purpose(side);
+        let known = self.facts.restrictions(side, id).iter().any(|row| {
+            row.channel == rule.channel
+                && row.purpose == purpose
+                && row.restriction.at >= restriction.at
+        });
+        if !known {
+            self.restrict.push(RecordRestriction {
+                endpoint: self.context.endpoint(side).clone(),
+                record: id.clone(),
+                channel: rule.channel.clone(),
+                purpose: purpose.to_owned(),
+                restriction: restriction.clone(),
+            });
+        }
+    }
+
+    fn lift(&mut self, link: &Link, rule: &str) {
+        let rules = &self.context.policy.consents;
+        if let Some(rule) = rules.iter().find(|known| known.name == rule) {
+            for side in Side::BOTH {
+                self.lifted[side.index()].push((
+                    link.record(side).clone(),
+                    rule.channel.clone(),
+                    rule.purpose(side).to_owned(),
+                ));
+            }
+        }
+    }
+
+    // ---- what decisions become -----------------------------------------------------------------------------------
+
+    /// A record leaves the queue. `intents`: the writes that it led to.
+    pub fn done(&mut self, row: Dirty, class: Class, intents: Vec<String>) {
+        self.planned.tally.planned += 1;
+        let counted = class != Class::Filtered || Guard::EveryRecordIsCounted.stands();
+        if counted {
+            self.planned.rows.push(Row { class, intents });
+        }
+        self.clean.push(row);
+    }
+
+    /// A write was decided.
+    pub fn intend(&mut self, intent: Intent, what: &'static str) {
+        if let Some(preview) = self.preview.as_deref_mut() {
+            preview.intend(&intent, what);
+        }
+        self.planned.intents.push(intent);
+    }
+
+    /// A record that does not flow.
+    pub fn skip(&mut self, row: Dirty, reason: Skip) {
+        *self.planned.tally.filtered.entry(reason).or_default() += 1;
+        self.looked_at(row.side, &row.id.clone(), Vec::new());
+        self.done(row, Class::Filtered, Vec::new());
+    }
+
+    /// A record failed for good.
+    pub fn park(&mut self, side: Side, record: RecordId, cause: String) {
+        self.planned.tally.parked += 1;
+        self.parked.push(Parked {
+            side,
+            record,
+            at: self.context.now(),
+            cause,
+        });
+    }
+
+    /// Something is left to a person.
+    pub fn conflict(
+        &mut self,
+        side: Side,
+        record: RecordId,
+        link: Option<&Link>,
+        about: String,
+        why: String,
+        detail: Value,
+    ) {
+        let conflict = Conflict {
+            side,
+            record,
+            about,
+            link: link.map(|link| link.id.clone()),
+            at: self.context.now(),
+            why,
+            detail,
+        };
+        if subject::is_hold(&conflict.about) {
+            self.planned.tally.holds += 1;
+        } else {
+            self.planned.tally.conflicts += 1;
+        }
+        if let Some(preview) = self.preview.as_deref_mut() {
+            preview.conflict(&conflict);
+        }
+        self.conflicts.push(conflict);
+    }
+
+    /// A record is to be fetched, and planned then.
+    pub fn ask_again(&mut self, side: Side, id: RecordId) {
+        self.ask[side.index()].push(id);
+    }
+
+    /// History.
+    pub fn note(
+        &mut self,
+        kind: JournalKind,
+        link: Option<&Link>,
+        about: Option<(Side, RecordId)>,
+        detail: Value,
+    ) {
+        let about = about.or_else(|| link.map(|link| (Side::A, link.a.clone())));
+        let (side, record) = about.unzip();
+        self.journal.push(JournalEntry {
+            at: self.context.now(),
+            run: Some(self.context.run.clone()),
+            kind,
+            link: link.map(|link| link.id.clone()),
+            side,
+            record,
+            detail,
+        });
+    }
+
+    /// A link that goes.
+    pub fn dissolve(&mut self, link: &Link) {
+        self.ended.push(link.id.clone());
+    }
+
+    /// A field of a link stays as it is on both sides.
+    pub fn keep_apart(&mut self, link: &Link, rule: &str) {
+        let known = self.links.iter().rfind(|known| known.id == link.id);
+        let mut link = known.unwrap_or(link).clone();
+        let rules = &self.context.policy.fields;
+        let Some(rule) = rules.iter().find(|known| known.name == rule) else {
+            return;
+        };
+        let [a, b] = Side::BOTH.map(|side| {
+            let seen = self.facts.seen.get(&(side, link.record(side).clone()));
+            seen.and_then(|seen| seen.fields.get(rule.field(side)))
+                .cloned()
+                .unwrap_or_default()
+        });
+        let images = FieldBase {
+            a,
+            b,
+            rule: rule.fingerprint.clone(),
+            undone: false,
+        };
+        link.base.fields.insert(rule.name.clone(), images);
+        self.links.push(link);
+    }
+
+    /// What an operator said about a record and a subject.
+    pub fn verdict(&self, side: Side, id: &RecordId, about: &str) -> Option<Verdict> {
+        self.facts
+            .told(side, id)
+            .iter()
+            .find(|told| told.about == about)
+            .map(|told| told.verdict.clone())
+    }
+
+    /// Stores everything that was decided, with the writes that it leads to.
+    pub async fn store(mut self) -> Result<Planned, SyncError> {
+        self.planned.meter = Some(self.meter.clone());
+        // Writes that were withdrawn after the record was counted.
+        for row in &mut self.planned.rows {
+            let intents = &self.planned.intents;
+            row.intents
+                .retain(|id| intents.iter().any(|intent| intent.id == *id));
+        }
+        if let Some(preview) = self.preview {
+            preview.rows(&self.planned);
+            return Ok(self.planned);
+        }
+        for conflict in &self.conflicts {
+            self.journal.push(JournalEntry {
+                at: conflict.at,
+                run: Some(self.context.run.clone()),
+                kind: JournalKind::Conflict,
+                link: conflict.link.clone(),
+                side: Some(conflict.side),
+                record: Some(conflict.record.clone()),
+                detail: json!({
+                    "about": conflict.about, "why": conflict.why, "values": conflict.detail,
+                }),
+            });
+        }
+        for parked in &self.parked {
+            self.journal.push(JournalEntry {
+                at: parked.at,
+                run: Some(self.context.run.clone()),
+                kind: JournalKind::Parked,
+                link: None,
+                side: Some(parked.side),
+                record: Some(parked.record.clone()),
+                detail: json!({ "cause": parked.cause }),
+            });
+        }
+        {
+            let mut in_flight = self.context.in_flight();
+            for intent in &self.planned.intents {
+                in_flight.add(intent);
+            }
+        }
+        let mut changes = Vec::new();
+        changes.push(Change::RemoveLinks(self.ended));
+        changes.push(Change::PutLinks(self.links));
+        for (side, restrictions) in Side::BOTH.into_iter().zip(self.lifted) {
+            let endpoint = self.context.endpoint(side).clone();
+            changes.push(Change::Lift {
+                endpoint,
+                restrictions,
+            });
+        }
+        changes.push(Change::Restrict(self.restrict));
+        for (side, records) in Side::BOTH.into_iter().zip(self.looked_at) {
+            let ids = records.iter().map(|(id, _)| id.clone()).collect();
+            changes.push(Change::RemoveConflicts { side, records });
+            changes.push(Change::Unpark { side, ids });
+        }
+        changes.push(Change::RemoveDecisions(self.carried_out));
+        changes.push(Change::PutConflicts(self.conflicts));
+        changes.push(Change::Park(self.parked));
+        if Guard::IntentBeforeWrite.stands() {
+            changes.push(Change::PutIntents(self.planned.intents.clone()));
+        }
+        changes.push(Change::Clean(self.clean));
+        changes.push(Change::MarkDirty {
+            side: Side::A,
+            ids: self.again,
+            refetch: false,
+        });
+        for (side, ids) in Side::BOTH.into_iter().zip(self.ask) {
+            changes.push(Change::MarkDirty {
+                side,
+                ids,
+                refetch: true,
+            });
+        }
+        changes.push(Change::Journal(self.journal));
+        changes.retain(|change| !change.is_empty());
+        if !changes.is_empty() {
+            self.context.commit(Step::Decide, changes).await?;
+        }
+        Ok(self.planned)
+    }
+}
+
+/// When a record says that its person opted out.
+fn opt_out(seen: &Observation) -> Option<Timestamp> {
+    let mut consents = seen.consents.iter();
+    consents
+        .find(|consent| consent.state == ConsentState::Unsubscribed)?
+        .at
+}
+
+/// Leaves only opt-outs in the writes that carry one: they are sent by themselves, ahead of everything else, and cannot
+/// fail for the sake of another field. Whether something was left out, which is to be planned again.
+fn split_opt_outs(plan: &mut LinkPlan) -> bool {
+    let mut split = false;
+    for write in plan.writes.iter_mut().flatten() {
+        if !write.restricts() || (write.patch.is_empty() && write.deliverability.is_none()) {
+            continue;
+        }
+        split = true;
+        write.patch.clear();
+        write.before.clear();
+        write.deliverability = None;
+        write.base.deliverability = None;
+        let fields = std::mem::take(&mut write.base.fields);
+        let consents = &write.base.consents;
+        write.shared.retain(|name| consents.contains_key(name));
+        plan.losers
+            .retain(|loser| !fields.contains_key(&loser.rule));
+    }
+    split
+}

@@ -1,0 +1,349 @@
+//! Records without a partner: linked, created on the other side, left alone, or queued for a person.
+
+use samspel_engine::consent::Restrictions;
+use samspel_engine::matching::{Candidate, Proposal, propose};
+use samspel_engine::plan::{CreatePlan, SideWrite, Skip, plan_create};
+use samspel_model::intent::{Effect, Intent};
+use samspel_model::journal::JournalKind;
+use samspel_model::link::Restriction;
+use samspel_model::store::{Dirty, Observation, Verdict, subject};
+use samspel_model::{Base, Guard, Link, LinkId, Presence, RecordId, Side};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
+use super::batch::Batch;
+use crate::accounts::Class;
+
+impl Batch<'_> {
+    /// The link under an id that the record had before others were merged into it.
+    pub fn alias(&self, side: Side, seen: &Observation) -> Option<Link> {
+        seen.aliases
+            .iter()
+            .find_map(|alias| self.facts.link(side, alias))
+            .cloned()
+    }
+
+    /// A record was merged into this one: its link goes on under the id that is left.
+    pub fn relink(&mut self, row: Dirty, former: &Link) {
+        let mut link = former.clone();
+        match row.side {
+            Side::A => link.a = row.id.clone(),
+            Side::B => link.b = row.id.clone(),
+        }
+        let partner = link.record(row.side.other()).clone();
+        let seen = [row.side, row.side.other()].map(|side| {
+            let id = if side == row.side { &row.id } else { &partner };
+            self.facts.seen.get(&(side, id.clone())).cloned()
+        });
+        let [Some(own), Some(other)] = seen else {
+            self.planned.waiting_for_reading += 1;
+            return;
+        };
+        self.note(
+            JournalKind::Linked,
+            Some(&link),
+            Some((row.side, row.id.clone())),
+            json!({ "merged": former.record(row.side) }),
+        );
+        let known = self
+            .facts
+            .restricted(&self.context.policy, [(row.side, former.record(row.side))]);
+        for rule in self.context.policy.consents.clone() {
+            if let Some(restriction) = known.get(&rule) {
+                let restriction = restriction.clone();
+                self.restrict(row.side, &row.id.clone(), &rule.name, &restriction);
+            }
+        }
+        self.facts.put_link(link.clone());
+        let pair = if row.side == Side::A {
+            [own, other]
+        } else {
+            [other, own]
+        };
+        self.pair(row, link, pair, true);
+    }
+
+    /// A record that is not linked.
+    pub fn unlinked(&mut self, row: Dirty, seen: &Observation) {
+        let context = self.context;
+        let policy = &context.policy;
+        let (side, other) = (row.side, row.side.other());
+        let Some(key) = policy.match_key(side, &seen.fields) else {
+            self.skip(row, Skip::NoKey);
+            return;
+        };
+        if !row.refetch && self.facts.survivor(side, &row.id).is_some() {
+            // Another record says that this one was merged into it: a listing lags behind.
+            self.ask_again(side, row.id.clone());
+            self.done(row, Class::Noop, Vec::new());
+            return;
+        }
+        match self.verdict(side, &row.id, subject::IDENTITY) {
+            Some(Verdict::Link(partner)) if self.facts.link(other, &partner).is_none() => {
+                self.link(row, seen, &partner);
+                return;
+            }
+            Some(Verdict::Reject) => {
+                self.skip(row, Skip::Rejected);
+                return;
+            }
+            _ => {}
+        }
+        if self.verdict(side, &row.id, subject::MERGE) == Some(Verdict::Reject) {
+            self.skip(row, Skip::Rejected);
+            return;
+        }
+        let twins = self
+            .facts
+            .with_key(side, &key)
+            .iter()
+            .filter(|id| **id != row.id)
+            .count();
+        let candidates: Vec<Candidate> = self
+            .facts
+            .with_key(other, &key)
+            .iter()
+            .map(|id| Candidate {
+                id: id.clone(),
+                linked: self.facts.link(other, id).is_some() || self.is_claimed(other, id),
+            })
+            .collect();
+        let settled = {
+            let in_flight = context.in_flight();
+            candidates
+                .iter()
+                .all(|candidate| !in_flight.contains(other, &candidate.id))
+        };
+        // A key is known to be unique if the remote sees to it, or once everything was read.
+        let unique =
+            |side: Side| policy.unique_match[side.index()] || self.known.caught_up[side.index()];
+        let (own_unique, other_unique) = (unique(side), unique(other));
+        let other_is_read = self.known.caught_up[other.index()]
+            // A remote that refuses a second record with the key tells of one that was not read yet.
+            || (self.known.hinted && policy.unique_match[other.index()])
+            || !Guard::CreateAfterReading.stands();
+        let proposal = if Guard::KeyMustBeUnique.stands() {
+            propose(twins, &candidates)
+        } else {
+            candidates
+                .iter()
+                .find(|candidate| !candidate.linked)
+                .map_or(Proposal::Create, |candidate| {
+                    Proposal::Link(candidate.id.clone())
+                })
+        };
+        match proposal {
+            _ if !settled => self.planned.waiting_for_writes += 1,
+            Proposal::Link(partner) if own_unique && other_unique => {
+                self.link(row, seen, &partner);
+            }
+            Proposal::Create if own_unique && other_is_read => {
+                let restricted = self.facts.restricted(policy, [(side, &row.id)]);
+                let restricted = self.facts.suppressed(policy, restricted, &key);
+                self.create_partner(row, seen, &restricted);
+            }
+            Proposal::Ambiguous(why) if self.known.caught_up == [true, true] => {
+                let ids: Vec<RecordId> = [side, other]
+                    .into_iter()
+                    .flat_map(|side| self.facts.with_key(side, &key))
+                    .cloned()
+                    .collect();
+                let subject = subject::IDENTITY.to_owned();
+                self.looked_at(side, &row.id, vec![subject.clone()]);
+                let detail = json!({ "records": ids });
+                self.conflict(side, row.id.clone(), None, subject, why, detail);
+                self.done(row, Class::Conflict, Vec::new());
+            }
+            Proposal::Link(_) | Proposal::Create | Proposal::Ambiguous(_) => {
+                self.planned.waiting_for_reading += 1;
+            }
+        }
+    }
+
+    fn create_partner(&mut self, row: Dirty, seen: &Observation, restricted: &Restrictions) {
+        let (context, side) = (self.context, row.side);
+        match plan_create(&context.policy, side, seen, restricted, context.now()) {
+            CreatePlan::Create(write, opted_out) => {
+                let held = match self.verdict(side, &row.id, subject::HOLD_CREATE) {
+                    Some(Verdict::Approve) => false,
+                    Some(Verdict::Reject) => {
+                        self.skip(row, Skip::Rejected);
+                        return;
+                    }
+                    _ => !self.meter.create(),
+                };
+                if held {
+                    let about = subject::HOLD_CREATE.to_owned();
+                    self.looked_at(side, &row.id, vec![about.clone()]);
+                    self.conflict(
+                        side,
+                        row.id.clone(),
+                        None,
+                        about,
+                        "more records would be created than a run may without a person's word"
+                            .to_owned(),
+                        json!({ "side": side.other() }),
+                    );
+                    self.done(row, Class::Conflict, Vec::new());
+                } else {
+                    let intent = self.create(side, seen, *write, opted_out, None);
+                    self.looked_at(side, &row.id, Vec::new());
+                    self.done(row, Class::Noop, vec![intent]);
+                }
+            }
+            CreatePlan::Skip(reason) => self.skip(row, reason),
+            CreatePlan::Failed(why) => {
+                self.park(side, row.id.clone(), why);
+                self.done(row, Class::Parked, Vec::new());
+            }
+        }
+    }
+
+    fn is_claimed(&self, side: Side, id: &RecordId) -> bool {
+        self.preview
+            .as_deref()
+            .is_some_and(|preview| preview.claims(side, id))
+    }
+
+    fn link(&mut self, row: Dirty, seen: &Observation, partner: &RecordId) {
+        let other_side = row.side.other();
+        let Some(other) = self.facts.seen.get(&(other_side, partner.clone())).cloned() else {
+            self.planned.waiting_for_reading += 1;
+            return;
+        };
+        if other.presence == Presence::OutOfScope {
+            // It is there, outside the filter: creating another one would make two of it.
+            self.skip(row, Skip::Filtered);
+            return;
+        }
+        if other.presence != Presence::Present {
+            self.planned.waiting_for_reading += 1;
+            return;
+        }
+        let pair = if row.side == Side::A {
+            [seen.clone(), other]
+        } else {
+            [other, seen.clone()]
+        };
+        let link = Link {
+            id: LinkId(self.context.ids().next()),
+            a: pair[0].id.clone(),
+            b: pair[1].id.clone(),
+            base: Base::default(),
+        };
+        self.planned.tally.linked += 1;
+        if let Some(preview) = self.preview.as_deref_mut() {
+            preview.link(&link, row.side, &row.id);
+        }
+        self.note(
+            JournalKind::Linked,
+            Some(&link),
+            None,
+            json!({ "by": self.context.policy.match_rule().name }),
+        );
+        self.carry_out(row.side, &row.id);
+        self.facts.put_link(link.clone());
+        self.pair(row, link, pair, true);
+    }
+
+    /// The survivor was edited after its partner was deleted: an edit beats a delete.
+    pub fn recreate(
+        &mut self,
+        side: Side,
+        link: &Link,
+        seen: &[Observation; 2],
+        intents: &mut Vec<String>,
+    ) -> Class {
+        let source = side.other();
+        let survivor = &seen[source.index()];
+        let context = self.context;
+        let records = Side::BOTH.map(|side| (side, link.record(side).clone()));
+        let restricted = self.facts.restricted(
+            &context.policy,
+            records.iter().map(|(side, id)| (*side, id)),
+        );
+        match plan_create(
+            &context.policy,
+            source,
+            survivor,
+            &restricted,
+            context.now(),
+        ) {
+            CreatePlan::Create(write, opted_out) => {
+                self.dissolve(link);
+                self.note(
+                    JournalKind::Unlinked,
+                    Some(link),
+                    None,
+                    json!({ "why": "a record was deleted while the other was edited; it is created anew" }),
+                );
+                let intent = self.create(source, survivor, *write, opted_out, Some(&link.id));
+                intents.push(intent);
+                Class::Noop
+            }
+            CreatePlan::Skip(reason) => {
+                *self.planned.tally.filtered.entry(reason).or_default() += 1;
+                Class::Filtered
+            }
+            CreatePlan::Failed(why) => {
+                self.park(source, survivor.id.clone(), why);
+                Class::Parked
+            }
+        }
+    }
+
+    fn create(
+        &mut self,
+        source: Side,
+        seen: &Observation,
+        write: SideWrite,
+        opted_out: Vec<(String, Restriction)>,
+        former: Option<&LinkId>,
+    ) -> String {
+        for (rule, restriction) in opted_out {
+            self.restrict(source, &seen.id, &rule, &restriction);
+        }
+        let restricts = write.restricts();
+        let id = self.create_key(source, &seen.id, former);
+        self.intend(
+            Intent {
+                id: id.clone(),
+                run: self.context.run.clone(),
+                target: source.other(),
+                source_record: seen.id.clone(),
+                link: None,
+                effect: Effect::Create,
+                patch: write.patch,
+                before: write.before,
+                consents: write.consents,
+                deliverability: write.deliverability,
+                precondition: None,
+                base: write.base,
+                shared: write.shared,
+                // A record that starts with an opt-out takes nothing away from anybody: it need not overtake.
+                restricts: restricts && former.is_some(),
+                overrules: None,
+                told: self.facts.told(source, &seen.id).to_vec(),
+            },
+            "create",
+        );
+        id
+    }
+
+    /// The same for every attempt at creating the same record, also after a crash.
+    fn create_key(&self, source: Side, record: &RecordId, former: Option<&LinkId>) -> String {
+        let endpoint = self.context.endpoint(source);
+        let mut hasher = Sha256::new();
+        for part in [
+            self.context.name(),
+            &endpoint.account,
+            &endpoint.collection,
+            record.as_str(),
+            former.map_or("", |link| link.0.as_str()),
+        ] {
+            hasher.update((part.len() as u64).to_le_bytes());
+            hasher.update(part);
+        }
+        hex::encode(&hasher.finalize()[..16])
+    }
+}

@@ -1,0 +1,128 @@
+//! 5. One identity, one create: under crashes, lost answers and repeated delivery.
+
+use samspel_model::WriteOp;
+
+use crate::checkers::{Arrival, Facts};
+use crate::field::{Field, Plain, plain};
+use crate::quirk::Quirk;
+use crate::systems::Applied;
+use crate::violation::Findings;
+
+/// A create reaches a system: nobody with that address may be known to the host there.
+pub(crate) fn arrives(facts: &Facts<'_>, arrival: &Arrival<'_>, findings: &mut Findings) {
+    let (WriteOp::Create(create), Some(decided)) = (arrival.op, &arrival.decided) else {
+        return;
+    };
+    let name = Field::Email.name(arrival.system);
+    let Some(Plain::Text(address)) = create
+        .fields
+        .get(name)
+        .map(|value| plain(Field::Email, value))
+    else {
+        return;
+    };
+    let system = &facts.systems[arrival.system];
+    for id in system.holders(&address) {
+        let place = (arrival.system, id.clone());
+        let Some(seq) = facts.ledger.stored_before(&place, decided.step) else {
+            continue;
+        };
+        let known = system
+            .records
+            .get(id)
+            .and_then(|record| record.version(seq))
+            .is_some_and(|version| {
+                version.is_live() && version.address().as_deref() == Some(address.as_str())
+            });
+        if known {
+            findings.add(
+                5,
+                format!(
+                    "{} arrives for {address}, and {id}, which has that address, was stored before it was decided",
+                    arrival.words()
+                ),
+            );
+        }
+    }
+}
+
+/// A create was applied: the record that it comes from must not have another one there.
+pub(crate) fn applied(
+    facts: &Facts<'_>,
+    arrival: &Arrival<'_>,
+    applied: &Applied,
+    findings: &mut Findings,
+) {
+    let (WriteOp::Create(create), Some(made), Some(source)) =
+        (arrival.op, &applied.id, arrival.source(facts))
+    else {
+        return;
+    };
+    if !applied.done {
+        return;
+    }
+    let sync = &facts.ledger.syncs[arrival.sync];
+    let system = &facts.systems[arrival.system];
+    for (id, record) in &system.records {
+        let Some(key) = record.key.as_ref().filter(|_| id != made) else {
+            continue;
+        };
+        let same_source = *key == create.idempotency_key
+            || sync
+                .decided
+                .get(key)
+                .is_some_and(|other| other.intent.source_record == source.1);
+        // A remote that knows no create again and has no other key than the address: where somebody changed that meanwhile,
+        // the contract leaves no way to find what was made.
+        let unfindable = !system.has(Quirk::IdempotentCreate)
+            && record.now().address() != record.versions[0].address();
+        if same_source && record.now().is_live() && !unfindable {
+            findings.add(
+                5,
+                format!(
+                    "{made} was created for {}, for which {id} was created already",
+                    source.1
+                ),
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkers::hand::Hand;
+
+    #[test]
+    fn a_create_for_somebody_who_is_known_there_is_found() {
+        let mut hand = Hand::pair();
+        hand.store_all();
+        let op = hand.create("k1", "P1@example.org");
+        let decided = hand.decided(&op, "a001");
+        let mut findings = Findings::default();
+        arrives(
+            &hand.facts(),
+            &hand.arrival(&op, Some(decided)),
+            &mut findings,
+        );
+        assert_eq!(findings.0[0].invariant, 5);
+    }
+
+    #[test]
+    fn a_second_record_for_the_same_source_is_found() {
+        let mut hand = Hand::pair();
+        let op = hand.create("k1", "p1@example.org");
+        let decided = hand.decided(&op, "a001");
+        hand.made("k1", "p1@example.org");
+        let made = hand.made("k1", "p1@example.org");
+        let outcome = Applied {
+            outcome: samspel_model::Outcome::Gone,
+            id: Some(made),
+            done: true,
+        };
+        let mut findings = Findings::default();
+        let arrival = hand.arrival(&op, Some(decided));
+        applied(&hand.facts(), &arrival, &outcome, &mut findings);
+        assert_eq!(findings.0[0].invariant, 5);
+    }
+}

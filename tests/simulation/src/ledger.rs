@@ -1,0 +1,495 @@
+//! What the host has stored, as its commits tell: a plain copy that follows each commit that succeeded. The checkers read
+//! it instead of the store, so that they are the same on every tier.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use samspel_model::intent::Intent;
+use samspel_model::journal::JournalKind;
+use samspel_model::store::{Change, Commit, Cursor, Decision, Observation, Step, Verdict};
+use samspel_model::{Link, LinkId, RecordId, Side};
+use serde_json::Value;
+
+use crate::agreement::Agreement;
+use crate::field::Field;
+use crate::systems::{Standing, System};
+
+/// What the one consent of this world is called.
+pub(crate) const CONSENT: &str = "email/marketing";
+
+/// A record of a system.
+pub(crate) type Place = (usize, RecordId);
+
+/// What is stored about a pair.
+#[derive(Debug, Clone)]
+pub(crate) struct LinkFacts {
+    /// The records.
+    pub records: [RecordId; 2],
+    /// Nothing flows any more.
+    pub ended: bool,
+}
+
+/// A write that was decided.
+#[derive(Debug, Clone)]
+pub(crate) struct Decided {
+    /// The write.
+    pub intent: Intent,
+    /// When, by the world's steps.
+    pub step: u64,
+    /// It is stored and not settled.
+    pub open: bool,
+}
+
+/// What is stored about one sync.
+#[derive(Debug, Default)]
+pub(crate) struct SyncLedger {
+    /// Every write that was ever decided, by its id.
+    pub decided: BTreeMap<String, Decided>,
+    /// The pairs.
+    pub links: BTreeMap<LinkId, LinkFacts>,
+    /// What is left to a person: side, record and subject, with what is in question.
+    pub conflicts: BTreeMap<(Side, RecordId, String), Value>,
+    /// What failed for good, and why.
+    pub parked: BTreeMap<(Side, RecordId), String>,
+    /// Values that are told as having lost, or as being in question: the rule and the value.
+    pub told: Vec<(String, Value)>,
+    /// Records whose write was refused for the person's protection.
+    pub suppressed: BTreeSet<RecordId>,
+    /// How many verdicts of approval operators gave.
+    pub approvals: u64,
+    /// Records about whose consent an operator decided that a side's word holds.
+    pub consents_taken: BTreeSet<RecordId>,
+    /// What operators left as it is: side, record, and the subject of a question, or nothing for what had failed.
+    pub left: BTreeSet<(Side, RecordId, Option<String>)>,
+}
+
+impl SyncLedger {
+    /// The pair of a record.
+    pub fn link_of(&self, side: Side, id: &RecordId) -> Option<&LinkFacts> {
+        self.links
+            .values()
+            .find(|link| link.records[side.index()] == *id)
+    }
+
+    /// Whether something about a record waits for a person, failed for good, or was left as it is by one.
+    pub fn waits(&self, side: Side, id: &RecordId, about: &dyn Fn(&str) -> bool) -> bool {
+        self.parked.contains_key(&(side, id.clone()))
+            || self
+                .conflicts
+                .keys()
+                .any(|(at, record, subject)| *at == side && record == id && about(subject))
+            || self.left.iter().any(|(at, record, subject)| {
+                *at == side && record == id && subject.as_deref().is_none_or(about)
+            })
+    }
+
+    /// Whether writes are decided and not settled.
+    pub fn has_open(&self) -> bool {
+        self.decided.values().any(|decided| decided.open)
+    }
+}
+
+/// Which versions of a record were stored: the place, and the world's step.
+pub(crate) type Stored = Vec<(u64, u64)>;
+
+/// What is stored.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    /// By sync.
+    pub syncs: Vec<SyncLedger>,
+    /// Versions that commits stored, by record.
+    pub stored: BTreeMap<Place, Stored>,
+    /// Fields, by their bits, whose values of a version were stored, by record and version.
+    pub values: BTreeMap<Place, BTreeMap<u64, u8>>,
+    /// Versions that commits were shown, believed or not, by record.
+    pub shown: BTreeMap<Place, Stored>,
+    /// The newest version that a commit was shown, or that is owed a fetch, by record.
+    pub noted: BTreeMap<Place, u64>,
+}
+
+/// What a commit says, noted before it is made and believed once it succeeded.
+#[derive(Debug)]
+pub(crate) struct Notes {
+    /// The sync.
+    pub sync: usize,
+    /// What is being done.
+    pub step: Step,
+    /// Records that were observed, and the version that each of them is.
+    pub observed: Vec<(Place, Option<u64>)>,
+    /// Positions.
+    pub cursors: Vec<(Side, Cursor)>,
+    /// Pairs.
+    pub links: Vec<Link>,
+    removed_links: Vec<LinkId>,
+    intents: Vec<Intent>,
+    removed_intents: Vec<String>,
+    conflicts: Vec<((Side, RecordId, String), Value)>,
+    resolved: Vec<(Side, RecordId, Vec<String>)>,
+    parked: Vec<((Side, RecordId), String)>,
+    unparked: Vec<(Side, RecordId)>,
+    told: Vec<(String, Value)>,
+    suppressed: Vec<RecordId>,
+    approvals: u64,
+    /// Records that are owed a fetch.
+    owed: Vec<(Side, RecordId)>,
+    left: Vec<(Side, RecordId, Option<String>)>,
+    decisions: Vec<Decision>,
+}
+
+impl Notes {
+    /// Reads a commit.
+    pub fn of(sync: usize, commit: &Commit, systems: &[System]) -> Self {
+        let mut notes = Self {
+            sync,
+            step: commit.step,
+            observed: Vec::new(),
+            cursors: Vec::new(),
+            links: Vec::new(),
+            removed_links: Vec::new(),
+            intents: Vec::new(),
+            removed_intents: Vec::new(),
+            conflicts: Vec::new(),
+            resolved: Vec::new(),
+            parked: Vec::new(),
+            unparked: Vec::new(),
+            told: Vec::new(),
+            suppressed: Vec::new(),
+            approvals: 0,
+            owed: Vec::new(),
+            left: Vec::new(),
+            decisions: Vec::new(),
+        };
+        for change in &commit.changes {
+            notes.change(change, systems);
+        }
+        notes
+    }
+
+    /// What is of interest in it, in a line.
+    pub fn told(&self) -> String {
+        use std::fmt::Write;
+        let mut line = String::new();
+        // Writing to a text cannot fail.
+        if !self.observed.is_empty() {
+            let _ = write!(line, "; observed");
+            for ((_, id), seq) in &self.observed {
+                let seq = seq.map_or_else(|| "?".to_owned(), |seq| seq.to_string());
+                let _ = write!(line, " {id}@{seq}");
+            }
+        }
+        for (side, cursor) in &self.cursors {
+            let _ = write!(
+                line,
+                "; cursor {side} {:?} {:?}",
+                cursor.incremental,
+                cursor.snapshot.as_ref().map(|snapshot| &snapshot.token)
+            );
+        }
+        for link in &self.links {
+            let _ = write!(line, "; link {} {}-{}", link.id, link.a, link.b);
+            if link.base.ended {
+                let _ = write!(line, " ended");
+            }
+        }
+        for intent in &self.intents {
+            let _ = write!(
+                line,
+                "; intent {} to {} from {}: {:?}",
+                intent.id, intent.target, intent.source_record, intent.effect
+            );
+        }
+        for id in &self.removed_intents {
+            let _ = write!(line, "; closed {id}");
+        }
+        for ((side, id, about), _) in &self.conflicts {
+            let _ = write!(line, "; conflict {side} {id} {about}");
+        }
+        for ((side, id), cause) in &self.parked {
+            let _ = write!(line, "; parked {side} {id}: {cause}");
+        }
+        for decision in &self.decisions {
+            let _ = write!(
+                line,
+                "; decided {} {} {}: {:?}",
+                decision.side, decision.record, decision.about, decision.verdict
+            );
+        }
+        for (rule, value) in &self.told {
+            let _ = write!(line, "; lost {rule} {value}");
+        }
+        line
+    }
+
+    fn change(&mut self, change: &Change, systems: &[System]) {
+        match change {
+            Change::Observe {
+                endpoint,
+                records,
+                tombstones,
+                ..
+            } => {
+                let Some(system) = systems
+                    .iter()
+                    .find(|system| system.config.name == endpoint.account)
+                else {
+                    return;
+                };
+                for observed in records {
+                    let id = &observed.entity.id;
+                    let seq = system.identify(&observed.entity);
+                    self.observed.push(((system.index, id.clone()), seq));
+                }
+                for tombstone in tombstones {
+                    let seq = system.records.get(&tombstone.id).and_then(|record| {
+                        record
+                            .versions
+                            .iter()
+                            .rev()
+                            .find(|version| version.standing != Standing::Live)
+                            .map(|version| version.seq)
+                    });
+                    self.observed
+                        .push(((system.index, tombstone.id.clone()), seq));
+                }
+            }
+            Change::PutCursor { side, cursor } => self.cursors.push((*side, cursor.clone())),
+            Change::PutLinks(links) => self.links.extend(links.iter().cloned()),
+            Change::RemoveLinks(ids) => self.removed_links.extend(ids.iter().cloned()),
+            Change::PutIntents(intents) => self.intents.extend(intents.iter().cloned()),
+            Change::RemoveIntents(ids) => self.removed_intents.extend(ids.iter().cloned()),
+            Change::PutConflicts(conflicts) => {
+                for conflict in conflicts {
+                    for side in ["a", "b"] {
+                        if let Some(value) = conflict.detail.get(side) {
+                            self.told.push((conflict.about.clone(), value.clone()));
+                        }
+                    }
+                    self.conflicts.push((
+                        (
+                            conflict.side,
+                            conflict.record.clone(),
+                            conflict.about.clone(),
+                        ),
+                        conflict.detail.clone(),
+                    ));
+                }
+            }
+            Change::RemoveConflicts { side, records } => {
+                for (record, keep) in records {
+                    self.resolved.push((*side, record.clone(), keep.clone()));
+                }
+            }
+            Change::Park(parked) => {
+                for parked in parked {
+                    self.parked
+                        .push(((parked.side, parked.record.clone()), parked.cause.clone()));
+                }
+            }
+            Change::Unpark { side, ids } => {
+                if self.step == Step::Operate {
+                    self.left
+                        .extend(ids.iter().map(|id| (*side, id.clone(), None)));
+                }
+                self.unparked
+                    .extend(ids.iter().map(|id| (*side, id.clone())));
+            }
+            Change::Journal(entries) => {
+                for entry in entries {
+                    match entry.kind {
+                        JournalKind::Lost => {
+                            if let (Some(Value::String(rule)), Some(value)) =
+                                (entry.detail.get("field"), entry.detail.get("value"))
+                            {
+                                self.told.push((rule.clone(), value.clone()));
+                            }
+                        }
+                        JournalKind::Suppressed => {
+                            self.suppressed.extend(entry.record.iter().cloned());
+                        }
+                        _ => {}
+                    }
+                }
+            }
+            Change::MarkDirty {
+                side,
+                ids,
+                refetch: true,
+            } => self.owed.extend(ids.iter().map(|id| (*side, id.clone()))),
+            Change::PutDecisions(decisions) => {
+                self.decisions.extend(decisions.iter().cloned());
+                for decision in decisions {
+                    match decision.verdict {
+                        Verdict::Approve => self.approvals += 1,
+                        Verdict::Reject => self.left.push((
+                            decision.side,
+                            decision.record.clone(),
+                            Some(decision.about.clone()),
+                        )),
+                        Verdict::Take(_) | Verdict::Link(_) => {}
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Ledger {
+    /// An empty one.
+    pub fn new(syncs: usize) -> Self {
+        Self {
+            syncs: (0..syncs).map(|_| SyncLedger::default()).collect(),
+            stored: BTreeMap::new(),
+            values: BTreeMap::new(),
+            shown: BTreeMap::new(),
+            noted: BTreeMap::new(),
+        }
+    }
+
+    /// A commit succeeded.
+    pub fn believe(&mut self, notes: &Notes, agreement: &Agreement, systems: &[System], step: u64) {
+        for (place, seq) in &notes.observed {
+            let noted = self.noted.entry(place.clone()).or_default();
+            *noted = (*noted).max(seq.unwrap_or(0));
+            if let Some(seq) = seq {
+                let shown = self.shown.entry(place.clone()).or_default();
+                if shown.last().map(|(last, _)| last) != Some(seq) {
+                    shown.push((*seq, step));
+                }
+            }
+        }
+        for (side, id) in &notes.owed {
+            let system = agreement.system(*side);
+            if let Some(now) = systems[system].now(id) {
+                self.noted.insert((system, id.clone()), now.seq);
+            }
+        }
+        let sync = &mut self.syncs[notes.sync];
+        for id in &notes.removed_links {
+            sync.links.remove(id);
+        }
+        for link in &notes.links {
+            sync.links.insert(
+                link.id.clone(),
+                LinkFacts {
+                    records: [link.a.clone(), link.b.clone()],
+                    ended: link.base.ended,
+                },
+            );
+        }
+        for intent in &notes.intents {
+            sync.decided.insert(
+                intent.id.clone(),
+                Decided {
+                    intent: intent.clone(),
+                    step,
+                    open: true,
+                },
+            );
+        }
+        for id in &notes.removed_intents {
+            if let Some(decided) = sync.decided.get_mut(id) {
+                decided.open = false;
+            }
+        }
+        for (side, record, keep) in &notes.resolved {
+            sync.conflicts
+                .retain(|(at, id, about), _| at != side || id != record || keep.contains(about));
+        }
+        sync.conflicts.extend(notes.conflicts.iter().cloned());
+        for place in &notes.unparked {
+            sync.parked.remove(place);
+        }
+        sync.parked.extend(notes.parked.iter().cloned());
+        sync.told.extend(notes.told.iter().cloned());
+        sync.suppressed.extend(notes.suppressed.iter().cloned());
+        sync.approvals += notes.approvals;
+        sync.left.extend(notes.left.iter().cloned());
+        let consents = notes.decisions.iter().filter(|decision| {
+            decision.about == CONSENT && matches!(decision.verdict, Verdict::Take(_))
+        });
+        sync.consents_taken
+            .extend(consents.map(|decision| decision.record.clone()));
+    }
+
+    /// This is what is stored of records that a commit observed: what it did not believe is not stored.
+    pub fn stored(&mut self, notes: &Notes, system: &System, stored: &[Observation], step: u64) {
+        for (place, seq) in &notes.observed {
+            let Some(seq) = seq.filter(|_| place.0 == system.index) else {
+                continue;
+            };
+            let Some(observation) = stored.iter().find(|observation| observation.id == place.1)
+            else {
+                continue;
+            };
+            let values = self.values.entry(place.clone()).or_default();
+            *values.entry(seq).or_default() |= system.values_stored(observation, seq);
+            if system.is_stored_as(observation, seq) {
+                let versions = self.stored.entry(place.clone()).or_default();
+                if versions.last().map(|(last, _)| *last) != Some(seq) {
+                    versions.push((seq, step));
+                }
+            }
+        }
+    }
+
+    /// The place of the last version of a record that was stored before a step.
+    pub fn stored_before(&self, place: &Place, step: u64) -> Option<u64> {
+        self.stored
+            .get(place)?
+            .iter()
+            .rev()
+            .find(|(_, at)| *at < step)
+            .map(|(seq, _)| *seq)
+    }
+
+    /// Whether the value that a field had in some versions of a record was ever stored.
+    pub fn was_stored(&self, place: &Place, from: u64, to: u64, field: Field) -> bool {
+        self.values.get(place).is_some_and(|values| {
+            values
+                .range(from..=to)
+                .any(|(_, fields)| fields & (1 << field.index()) != 0)
+        })
+    }
+
+    /// All records that the host takes for those of one person: joined by pairs of any sync, and by merges.
+    pub fn person(
+        &self,
+        start: &Place,
+        agreements: &[Agreement],
+        systems: &[System],
+    ) -> BTreeSet<Place> {
+        let mut found = BTreeSet::from([start.clone()]);
+        let mut open = vec![start.clone()];
+        while let Some((system, id)) = open.pop() {
+            let mut next: Vec<Place> = Vec::new();
+            for (sync, agreement) in self.syncs.iter().zip(agreements) {
+                let Some(side) = agreement.side(system) else {
+                    continue;
+                };
+                for link in sync.links.values() {
+                    if link.records[side.index()] == id {
+                        let other = side.other();
+                        next.push((agreement.system(other), link.records[other.index()].clone()));
+                    }
+                }
+            }
+            // Merges are known as far as they were shown.
+            let shown = systems[system]
+                .records
+                .get(&id)
+                .and_then(|record| record.shown_versions().next_back());
+            if let Some(shown) = shown {
+                next.extend(shown.aliases.iter().map(|alias| (system, alias.clone())));
+                if let Standing::Merged(into) = &shown.standing {
+                    next.push((system, into.clone()));
+                }
+            }
+            for place in next {
+                if found.insert(place.clone()) {
+                    open.push(place);
+                }
+            }
+        }
+        found
+    }
+}

@@ -1,0 +1,32 @@
+//! What a world's host stores in: memory, or a real SQLite file.
+
+use std::sync::Arc;
+
+use samspel_model::{Store, StoreError};
+
+use crate::memory::MemoryFile;
+
+/// What survives the processes.
+pub(crate) trait Disk: Send + Sync {
+    /// A process begins, and opens what is stored.
+    fn open(&self) -> Result<Opened, StoreError>;
+}
+
+/// What a process opened.
+pub(crate) struct Opened {
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// What the system does with it when the process dies.
+    pub close: Box<dyn FnOnce() + Send>,
+}
+
+impl Disk for MemoryFile {
+    fn open(&self) -> Result<Opened, StoreError> {
+        let store = Arc::new(MemoryFile::open(self));
+        let dying = Arc::clone(&store);
+        Ok(Opened {
+            store,
+            close: Box::new(move || dying.kill()),
+        })
+    }
+}
