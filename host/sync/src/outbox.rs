@@ -8,6 +8,25 @@ use std::collections::VecDeque;
 use samspel_model::Guard;
 use samspel_model::intent::{Effect, Intent};
 
+/// What a write does. A call carries writes of one kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    Create,
+    Update,
+    Removal,
+}
+
+impl Kind {
+    /// What an intent does.
+    pub fn of(intent: &Intent) -> Self {
+        match intent.effect {
+            Effect::Create => Self::Create,
+            Effect::Update(_) => Self::Update,
+            Effect::Remove(..) => Self::Removal,
+        }
+    }
+}
+
 /// The writes that wait, by what they do.
 #[derive(Debug, Default)]
 pub struct Outbox {
@@ -44,28 +63,31 @@ impl Outbox {
             .collect()
     }
 
-    /// The next call: up to `size` writes of one kind. Where `only_worthwhile`, a call that is not full is not made,
-    /// unless it carries opt-outs.
-    pub fn next_call(&mut self, size: usize, only_worthwhile: bool) -> Vec<Intent> {
+    /// The next call: up to `size` writes of one kind, of those of which most wait. A call that is not full is not made
+    /// for a kind that is to `wait`, unless it carries opt-outs.
+    pub fn next_call(&mut self, size: usize, wait: impl Fn(Kind) -> bool) -> Vec<Intent> {
         let size = size.max(1);
         let queue = if self.restricting.is_empty() {
-            let longest = [&mut self.creates, &mut self.updates, &mut self.removals]
-                .into_iter()
-                .max_by_key(|queue| queue.len());
-            match longest {
-                Some(queue) if queue.len() >= size || !only_worthwhile => queue,
-                _ => return Vec::new(),
+            let worthwhile = [
+                (Kind::Create, &mut self.creates),
+                (Kind::Update, &mut self.updates),
+                (Kind::Removal, &mut self.removals),
+            ]
+            .into_iter()
+            .filter(|(kind, queue)| queue.len() >= size || !wait(*kind))
+            .max_by_key(|(_, queue)| queue.len());
+            match worthwhile {
+                Some((_, queue)) => queue,
+                None => return Vec::new(),
             }
         } else {
             &mut self.restricting
         };
-        let alike = queue
-            .front()
-            .map(|head| std::mem::discriminant(&head.effect));
+        let alike = queue.front().map(Kind::of);
         let take = queue
             .iter()
             .take(size)
-            .take_while(|next| Some(std::mem::discriminant(&next.effect)) == alike)
+            .take_while(|next| Some(Kind::of(next)) == alike)
             .count();
         queue.drain(..take).collect()
     }
@@ -74,10 +96,10 @@ impl Outbox {
         if intent.restricts && Guard::OptOutGoesFirst.stands() {
             return &mut self.restricting;
         }
-        match intent.effect {
-            Effect::Create => &mut self.creates,
-            Effect::Update(_) => &mut self.updates,
-            Effect::Remove(..) => &mut self.removals,
+        match Kind::of(intent) {
+            Kind::Create => &mut self.creates,
+            Kind::Update => &mut self.updates,
+            Kind::Removal => &mut self.removals,
         }
     }
 
@@ -142,10 +164,10 @@ mod tests {
         ] {
             outbox.push(intent);
         }
-        assert_eq!(ids(&outbox.next_call(2, true)), ["1", "3"]);
-        assert_eq!(ids(&outbox.next_call(2, true)), ["2", "4"]);
-        assert!(outbox.next_call(2, true).is_empty());
-        assert_eq!(ids(&outbox.next_call(2, false)), ["5"]);
+        assert_eq!(ids(&outbox.next_call(2, |_| true)), ["1", "3"]);
+        assert_eq!(ids(&outbox.next_call(2, |_| true)), ["2", "4"]);
+        assert!(outbox.next_call(2, |_| true).is_empty());
+        assert_eq!(ids(&outbox.next_call(2, |_| false)), ["5"]);
         assert_eq!(outbox.len(), 0);
     }
 
@@ -154,7 +176,7 @@ mod tests {
         let mut outbox = Outbox::default();
         outbox.push(create("1"));
         outbox.push(update("2", true));
-        assert_eq!(ids(&outbox.next_call(20, true)), ["2"]);
+        assert_eq!(ids(&outbox.next_call(20, |_| true)), ["2"]);
     }
 
     #[test]
@@ -162,6 +184,18 @@ mod tests {
         let mut outbox = Outbox::default();
         outbox.push(create("3"));
         outbox.push_again(vec![create("1"), create("2")]);
-        assert_eq!(ids(&outbox.next_call(3, false)), ["1", "2", "3"]);
+        assert_eq!(ids(&outbox.next_call(3, |_| false)), ["1", "2", "3"]);
+    }
+
+    #[test]
+    fn writes_of_one_kind_do_not_wait_for_those_of_another() {
+        let mut outbox = Outbox::default();
+        for intent in [create("1"), create("2"), update("3", false)] {
+            outbox.push(intent);
+        }
+        let creates_are_under_way = |kind| kind == Kind::Create;
+        assert_eq!(ids(&outbox.next_call(5, creates_are_under_way)), ["3"]);
+        assert!(outbox.next_call(5, creates_are_under_way).is_empty());
+        assert_eq!(outbox.len(), 2);
     }
 }

@@ -15,6 +15,9 @@ use crate::context::Context;
 use crate::error::SyncError;
 use crate::retry::retry;
 
+/// How often a page is asked for anew with half as many records, where the sandbox ended the call.
+const HALVINGS: u32 = 3;
+
 /// How a side is read in this run, and how far.
 #[derive(Debug, Clone)]
 pub struct Reader {
@@ -23,6 +26,8 @@ pub struct Reader {
     stage: Stage,
     /// Take a complete listing after the incremental changes.
     then_list_ids: bool,
+    /// How many records a page may hold.
+    limit: u32,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +48,8 @@ enum Stage {
 pub struct ReadPage {
     page: Page,
     sent: Sequence,
+    /// How many records it was allowed to hold: fewer, where the sandbox ended a call for more.
+    limit: u32,
 }
 
 /// What storing a page did.
@@ -114,6 +121,7 @@ impl Reader {
             cursor,
             then_list_ids: stage == Stage::Incremental && due && unlisted,
             stage,
+            limit: capabilities.max_page.max(1),
         };
         // One that has to begin anew must not take what an earlier attempt saw for what is there now.
         let at_its_start = reader
@@ -182,19 +190,33 @@ impl Reader {
             _ if context.policy.reads_whole_records() => None,
             _ => Some(context.policy.needed(self.side)),
         };
-        let request = ReadRequest {
+        let mut request = ReadRequest {
             collection: collection.name.clone(),
             mode,
             fields,
-            limit: collection.capabilities.max_page.max(1),
+            limit: self.limit,
         };
-        let sent = context.store().sequence();
-        let page = retry(context.clock(), context.ids(), "changes", || {
-            context.connector(self.side).changes(request.clone())
-        })
-        .await;
+        let smallest = (self.limit >> HALVINGS).max(1);
+        let (sent, page) = loop {
+            let sent = context.store().sequence();
+            let page = retry(context.clock(), context.ids(), "changes", || {
+                context.connector(self.side).changes(request.clone())
+            })
+            .await;
+            match page {
+                Err(Failure::Stopped(why)) if request.limit > smallest => {
+                    request.limit /= 2;
+                    tracing::warn!(
+                        side = %self.side, why, limit = request.limit,
+                        "reading a page was stopped; a smaller one is asked for"
+                    );
+                }
+                page => break (sent, page),
+            }
+        };
+        let limit = request.limit;
         match page {
-            Ok(page) => Ok(ReadPage { page, sent }),
+            Ok(page) => Ok(ReadPage { page, sent, limit }),
             Err(Failure::ExpiredCursor) if self.stage == Stage::Incremental => {
                 // An empty page that says nothing more is to be read; `advance` turns to a snapshot.
                 Ok(ReadPage {
@@ -207,6 +229,7 @@ impl Reader {
                         complete: false,
                     },
                     sent,
+                    limit,
                 })
             }
             Err(failure) => Err(context.account(self.side, failure)),
@@ -216,6 +239,7 @@ impl Reader {
     /// The position behind a page. The page after it can be read while this one is stored.
     pub fn successor(&self, context: &Context, page: &ReadPage) -> Result<Self, SyncError> {
         let mut next = self.clone();
+        next.limit = page.limit;
         next.advance(context, &page.page)?;
         Ok(next)
     }
@@ -304,7 +328,7 @@ impl Reader {
         read: ReadPage,
         behind: &Self,
     ) -> Result<Stored, SyncError> {
-        let ReadPage { page, sent } = read;
+        let ReadPage { page, sent, .. } = read;
         let endpoint = context.endpoint(self.side).clone();
         let number = self
             .cursor

@@ -17,7 +17,7 @@ use crate::context::Context;
 use crate::error::SyncError;
 use crate::reader::fetch;
 use crate::retry::retry;
-use crate::writer::{Found, Resolution, Tally, settle_all, withdraw_outdated_opt_ins};
+use crate::writer::{Found, NOT_APPLIED, Resolution, Tally, settle_all, withdraw_outdated_opt_ins};
 
 /// How many intents are looked at together.
 const BATCH: u32 = 200;
@@ -108,11 +108,9 @@ async fn find_out_by_id(
                 {
                     Resolution::Done(intent, Some(Box::new(entity)), Source::Fetch)
                 }
-                Fetched::Found(entity) => Resolution::Abandoned(
-                    intent,
-                    Found::Record(Box::new(entity)),
-                    "it was not applied",
-                ),
+                Fetched::Found(entity) => {
+                    Resolution::Abandoned(intent, Found::Record(Box::new(entity)), NOT_APPLIED)
+                }
                 Fetched::Absent(_) if removing => Resolution::Done(intent, None, Source::Fetch),
                 Fetched::Absent(why) => {
                     Resolution::Abandoned(intent, Found::Absent(id, why), "the record is gone")
@@ -168,11 +166,7 @@ async fn find_out_creates(
             position(settle::is_half_created),
         );
         let Some(index) = done.or(half).or((!free.is_empty()).then_some(0)) else {
-            resolutions.push(Resolution::Abandoned(
-                intent,
-                Found::Nothing,
-                "it was not applied",
-            ));
+            resolutions.push(Resolution::Abandoned(intent, Found::Nothing, NOT_APPLIED));
             continue;
         };
         let entity = Box::new(free.swap_remove(index));

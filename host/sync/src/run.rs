@@ -22,7 +22,7 @@ use crate::SyncParts;
 use crate::accounts::Ledger;
 use crate::context::Context;
 use crate::error::SyncError;
-use crate::outbox::Outbox;
+use crate::outbox::{Kind, Outbox};
 use crate::planner::{Known, Planned, Preview, Removals, plan_batch, skip_name};
 use crate::progress::{Phase, Progress, Snapshot};
 use crate::reader::{ReadPage, Reader, Stored};
@@ -38,12 +38,14 @@ const PAGES_AHEAD: usize = 2;
 /// Writes that are decided and not settled, on both sides: what bounds the memory of a run.
 const DECIDED_AHEAD: usize = 2_000;
 /// How many writes the first call holds; it grows while calls are quick.
-const FIRST_BATCH: usize = 20;
+const FIRST_BATCH: usize = 100;
 /// A write call is to stay well below the sandbox's wall time.
 const QUICK: Duration = Duration::from_secs(3);
 const SLOW: Duration = Duration::from_secs(10);
 /// A record whose write is given up so often in a run is left for the next one.
 const ABANDONED_OFTEN: u32 = 3;
+/// So many calls in a row that were stopped although they carried one record each: it is not the records.
+const STOPPED_OFTEN: u32 = 3;
 
 /// Shown a plan, says whether it is to be carried out.
 pub type Confirm = Arc<dyn Fn(&PlanReport) -> BoxFuture<'static, bool> + Send + Sync>;
@@ -347,6 +349,7 @@ enum Event {
     Planned(Result<Planned, SyncError>),
     Wrote {
         side: Side,
+        kind: Kind,
         size: usize,
         took: Duration,
         result: Result<Wrote, SyncError>,
@@ -365,12 +368,16 @@ struct Lane {
     done: bool,
     /// Writes that wait to be sent.
     outbox: Outbox,
-    writers: usize,
+    writers: Vec<Kind>,
     /// Writes that are being sent.
     sending: usize,
     /// Writes that wait for a remote that asked for patience.
     resting: usize,
     batch: usize,
+    /// A call that held more was stopped.
+    most: usize,
+    /// Calls in a row that were stopped with a single write.
+    stopped: u32,
     /// How often each write was put off.
     put_off: HashMap<String, usize>,
 }
@@ -388,12 +395,40 @@ impl Lane {
             pages: VecDeque::new(),
             storing: false,
             outbox: Outbox::default(),
-            writers: 0,
+            writers: Vec::new(),
             sending: 0,
             resting: 0,
             batch: FIRST_BATCH,
+            most: context.collection(side).capabilities.max_write.max(1) as usize,
+            stopped: 0,
             put_off: HashMap::new(),
         })
+    }
+}
+
+impl Lane {
+    /// A call is over.
+    fn sent(&mut self, kind: Kind, size: usize) {
+        if let Some(index) = self.writers.iter().position(|of| *of == kind) {
+            self.writers.swap_remove(index);
+        }
+        self.sending -= size;
+    }
+
+    /// How large calls may be, after one of this size.
+    fn learn(&mut self, size: usize, took: Duration, stopped: bool) {
+        if stopped {
+            self.stopped = if size == 1 { self.stopped + 1 } else { 0 };
+            self.most = self.most.min((size / 2).max(1));
+        } else {
+            self.stopped = 0;
+        }
+        if stopped || took > SLOW {
+            self.batch = (self.batch / 2).max(1);
+        } else if took < QUICK && size >= self.batch {
+            self.batch *= 2;
+        }
+        self.batch = self.batch.min(self.most);
     }
 }
 
@@ -714,17 +749,18 @@ impl<'a> Work<'a> {
         for side in Side::BOTH {
             loop {
                 let lane = &mut self.lanes[side.index()];
-                if lane.writers >= WRITERS && Guard::CallsAreBounded.stands() {
+                if lane.writers.len() >= WRITERS && Guard::CallsAreBounded.stands() {
                     break;
                 }
-                let max = self.context.collection(side).capabilities.max_write.max(1) as usize;
-                // Small calls are worth it only where nothing else is under way.
-                let only_worthwhile = lane.writers > 0 && more_to_come;
-                let batch = lane.outbox.next_call(lane.batch.min(max), only_worthwhile);
-                if batch.is_empty() {
+                // Small calls are worth it only where no other of their kind is under way.
+                let writers = &lane.writers;
+                let batch = lane.outbox.next_call(lane.batch.min(lane.most), |kind| {
+                    more_to_come && writers.contains(&kind)
+                });
+                let Some(kind) = batch.first().map(Kind::of) else {
                     break;
-                }
-                lane.writers += 1;
+                };
+                lane.writers.push(kind);
                 lane.sending += batch.len();
                 self.report.batches.add(side, 1);
                 let context = Arc::clone(&self.context);
@@ -737,6 +773,7 @@ impl<'a> Work<'a> {
                         let took = context.now().duration_since(began).unsigned_abs();
                         Event::Wrote {
                             side,
+                            kind,
                             size,
                             took,
                             result,
@@ -850,10 +887,18 @@ impl<'a> Work<'a> {
             Event::Planned(Ok(planned)) => self.planned(planned),
             Event::Wrote {
                 side,
+                kind,
                 size,
                 took,
-                result: Ok(wrote),
-            } => self.wrote(side, size, took, wrote),
+                result,
+            } => {
+                let lane = &mut self.lanes[side.index()];
+                lane.sent(kind, size);
+                match result {
+                    Ok(wrote) => self.wrote(side, size, took, wrote),
+                    Err(error) => self.fail(error),
+                }
+            }
             Event::Again(side, intents) => {
                 let lane = &mut self.lanes[side.index()];
                 lane.resting -= intents.len();
@@ -868,17 +913,6 @@ impl<'a> Work<'a> {
             | Event::Missing(_, _, Err(error)) => self.fail(error),
             Event::Planned(Err(error)) => {
                 self.planning = false;
-                self.fail(error);
-            }
-            Event::Wrote {
-                side,
-                size,
-                result: Err(error),
-                ..
-            } => {
-                let lane = &mut self.lanes[side.index()];
-                lane.writers -= 1;
-                lane.sending -= size;
                 self.fail(error);
             }
         }
@@ -938,15 +972,7 @@ impl<'a> Work<'a> {
     }
 
     fn wrote(&mut self, side: Side, size: usize, took: Duration, wrote: Wrote) {
-        let max = self.context.collection(side).capabilities.max_write.max(1) as usize;
-        let lane = &mut self.lanes[side.index()];
-        lane.writers -= 1;
-        lane.sending -= size;
-        if took > SLOW {
-            lane.batch = (lane.batch / 2).max(1);
-        } else if took < QUICK && size >= lane.batch {
-            lane.batch = (lane.batch * 2).min(max);
-        }
+        self.lanes[side.index()].learn(size, took, wrote.stopped.is_some());
         let tally = wrote.tally;
         self.report.created.add(side, tally.created);
         self.report.updated.add(side, tally.updated);
@@ -957,7 +983,7 @@ impl<'a> Work<'a> {
         self.report.conflicts += tally.conflicts;
         self.written += wrote.closed.len() as u64;
         for (intent, _) in &wrote.closed {
-            lane.put_off.remove(&intent.id);
+            self.lanes[side.index()].put_off.remove(&intent.id);
         }
         self.close(&wrote);
         for record in wrote.abandoned {
@@ -971,6 +997,11 @@ impl<'a> Work<'a> {
         self.put_off(side, wrote.retry);
         if let Some(error) = wrote.failed {
             self.fail(error);
+        }
+        if let Some(failure) = wrote.stopped
+            && self.lanes[side.index()].stopped >= STOPPED_OFTEN
+        {
+            self.fail(self.context.account(side, failure));
         }
         // Settling may have marked records, and set free those that waited for it.
         self.look_again();

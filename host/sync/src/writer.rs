@@ -16,8 +16,8 @@ use samspel_model::store::{
     Step, subject,
 };
 use samspel_model::{
-    Absence, Base, Consent, ConsentState, Create, Entity, Failure, Fetched, Fields, Guard, Link,
-    LinkId, Outcome, RecordId, Remove, Side, Tombstone, Update, WriteOp,
+    Absence, Base, CallFailure, Consent, ConsentState, Create, Entity, Failure, Fetched, Fields,
+    Guard, Link, LinkId, Outcome, RecordId, Remove, Side, Tombstone, Update, WriteOp,
 };
 use serde_json::json;
 
@@ -26,6 +26,9 @@ use crate::context::Context;
 use crate::error::SyncError;
 use crate::reader::fetch;
 use crate::recovery;
+
+/// Why a write is given up that certainly did nothing.
+pub const NOT_APPLIED: &str = "it was not applied";
 
 /// What became of a batch.
 #[derive(Debug, Default)]
@@ -40,6 +43,8 @@ pub struct Wrote {
     pub closed: Vec<(Intent, Closing)>,
     /// The account cannot be used: the run must end.
     pub failed: Option<SyncError>,
+    /// The sandbox ended the call: why. What it carried is looked at again, in smaller calls.
+    pub stopped: Option<Failure>,
     /// Counts.
     pub tally: Tally,
 }
@@ -104,6 +109,7 @@ pub async fn write_batch(
     let seen = targets(context, side, &intents).await?;
     let intents = withdraw_overtaken(context, side, intents, &seen, &mut resolutions).await?;
     let mut failed = None;
+    let mut stopped = None;
     if !intents.is_empty() {
         context.still_leased().await?;
         let collection = &context.collection(side).name;
@@ -121,40 +127,99 @@ pub async fn write_batch(
                     resolutions.extend(find_out(context, side, unknown).await);
                 }
             }
-            Err(error) if error.may_have_applied => {
-                tracing::warn!(%side, failure = %error.failure, items = intents.len(), "the outcome of a batch is unknown");
-                let why = error.failure.to_string();
-                let unknown = intents
-                    .into_iter()
-                    .map(|intent| (intent, why.clone()))
-                    .collect();
-                resolutions.extend(find_out(context, side, unknown).await);
-                if !error.failure.is_transient() {
-                    failed = Some(context.account(side, error.failure));
-                }
-            }
-            Err(error) if error.failure.is_transient() => {
-                let wait = match error.failure {
-                    Failure::Throttled { retry_after } => retry_after,
-                    _ => None,
-                };
-                resolutions.extend(
-                    intents
-                        .into_iter()
-                        .map(|intent| Resolution::Later(intent, wait)),
-                );
-            }
             Err(error) => {
-                resolutions.extend(intents.into_iter().map(|intent| {
-                    Resolution::Abandoned(intent, Found::Nothing, "the account failed")
-                }));
-                failed = Some(context.account(side, error.failure));
+                let failed_call = call_failed(context, side, intents, error).await;
+                resolutions.extend(failed_call.resolutions);
+                failed = failed_call.failed;
+                stopped = failed_call.stopped;
             }
         }
     }
     let mut wrote = settle_all(context, side, Step::Settle, sent, resolutions).await?;
     wrote.failed = failed;
+    if stopped.is_some() {
+        // They are tried again, and the calls are smaller until the record that stops them is alone.
+        wrote.abandoned.clear();
+    }
+    wrote.stopped = stopped;
     Ok(wrote)
+}
+
+/// What a failed write call leads to.
+struct FailedCall {
+    resolutions: Vec<Resolution>,
+    failed: Option<SyncError>,
+    stopped: Option<Failure>,
+}
+
+/// A write call gave no answer: it is found out what it did.
+async fn call_failed(
+    context: &Arc<Context>,
+    side: Side,
+    intents: Vec<Intent>,
+    error: CallFailure,
+) -> FailedCall {
+    let CallFailure {
+        failure,
+        may_have_applied,
+    } = error;
+    let why = failure.to_string();
+    let alone = intents.len() == 1;
+    tracing::warn!(%side, %failure, items = intents.len(), may_have_applied, "a batch failed");
+    let mut resolutions = if may_have_applied {
+        let unknown = intents
+            .into_iter()
+            .map(|intent| (intent, why.clone()))
+            .collect();
+        find_out(context, side, unknown).await
+    } else if failure.is_transient() {
+        let wait = match failure {
+            Failure::Throttled { retry_after } => retry_after,
+            _ => None,
+        };
+        intents
+            .into_iter()
+            .map(|intent| Resolution::Later(intent, wait))
+            .collect()
+    } else {
+        intents
+            .into_iter()
+            .map(|intent| Resolution::Abandoned(intent, Found::Nothing, NOT_APPLIED))
+            .collect()
+    };
+    match failure {
+        // The sandbox ended the call, for the sake of one record perhaps: the batch ends, and not the run.
+        Failure::Stopped(_) => {
+            if alone {
+                resolutions = resolutions
+                    .into_iter()
+                    .map(|resolution| match resolution {
+                        Resolution::Abandoned(intent, _, NOT_APPLIED) => Resolution::Refused {
+                            intent,
+                            cause: why.clone(),
+                            suppressed: false,
+                        },
+                        resolution => resolution,
+                    })
+                    .collect();
+            }
+            FailedCall {
+                resolutions,
+                failed: None,
+                stopped: Some(failure),
+            }
+        }
+        failure if failure.is_transient() => FailedCall {
+            resolutions,
+            failed: None,
+            stopped: None,
+        },
+        failure => FailedCall {
+            resolutions,
+            failed: Some(context.account(side, failure)),
+            stopped: None,
+        },
+    }
 }
 
 /// Asks the remote what became of writes. Where it does not answer, they stay stored and are looked at by the next
