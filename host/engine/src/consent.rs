@@ -120,6 +120,7 @@ pub fn merge_consent(
         base: ConsentBase {
             a: state(Side::A),
             b: state(Side::B),
+            since: said.map(|said| said.and_then(opted_out)),
             told: [false, false],
         },
         restriction: restricted
@@ -129,8 +130,10 @@ pub fn merge_consent(
         conflict: None,
     };
     for side in Side::BOTH {
+        let since = base.and_then(|base| base.since[side.index()]);
+        let again = since.is_some() && said[side.index()].and_then(opted_out) > since;
         if state(side) == ConsentState::Unsubscribed
-            && (image(side) != Some(&ConsentState::Unsubscribed) || verdict == Some(side))
+            && (image(side) != Some(&ConsentState::Unsubscribed) || again || verdict == Some(side))
         {
             let account = &policy.accounts[side.index()];
             raise(&mut decision.restriction, account, said[side.index()], now);
@@ -196,9 +199,15 @@ pub fn merge_consent(
     for side in Side::BOTH {
         if let Some(consent) = &decision.to[side.index()] {
             *image_mut(&mut decision.base, side) = consent.state.clone();
+            decision.base.since[side.index()] = opted_out(consent);
         }
     }
     decision
+}
+
+/// When somebody opted out, if that is what is said, and dated.
+pub(crate) fn opted_out(said: &Consent) -> Option<Timestamp> {
+    said.at.filter(|_| said.state == ConsentState::Unsubscribed)
 }
 
 /// An opt-out was seen: the newest one is kept.

@@ -5,16 +5,14 @@ use samspel_model::consent::Consent;
 use samspel_model::link::Restriction;
 use samspel_model::store::{Decision as Told, Observation, Verdict};
 use samspel_model::write::Removal;
-use samspel_model::{Base, ConsentState, Deliverability, FieldBase, Fields, Guard, Presence, Side};
+use samspel_model::{Base, ConsentState, Deliverability, Fields, Guard, Presence, Side};
 use serde_json::Value;
 
 use crate::consent::{self, Restrictions, Said, merge_consent};
 use crate::deliverability::merge_deliverability;
 use crate::merge::{Decision, SideValue, merge};
-use crate::normalize::is_empty;
 use crate::oscillation;
 use crate::policy::{FieldRule, Policy};
-use crate::spec::NewMembers;
 
 /// What is known about a link.
 #[derive(Debug, Clone, Copy)]
@@ -162,6 +160,14 @@ pub fn plan(state: &LinkState<'_>, policy: &Policy, now: Timestamp) -> LinkPlan 
         [true, false] => part(state, policy, Side::A),
         [false, true] => part(state, policy, Side::B),
     }
+}
+
+/// Whether somebody who opted out is to be shown as such first, before anything else is written about them.
+pub fn owes_opt_out(state: &LinkState<'_>, policy: &Policy, now: Timestamp) -> bool {
+    let mut plan = LinkPlan::default();
+    let mut writes = [SideWrite::default(), SideWrite::default()];
+    reconcile_consents(state, policy, now, &mut plan, &mut writes);
+    writes.iter().any(SideWrite::restricts)
 }
 
 /// One record is gone, the survivor is there.
@@ -387,133 +393,6 @@ fn reconcile_deliverability(
         }
         None => {}
     }
-}
-
-/// Why a record does not flow to the other side.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Skip {
-    /// The sync does not create records on that side.
-    NotWanted,
-    /// The record has no value in the match field.
-    NoKey,
-    /// The other side requires a field that the record does not have.
-    MissingRequired,
-    /// There is no opt-in evidence, and `new-members = "skip"`.
-    NoOptIn,
-    /// It is outside the sync's `filter`.
-    Filtered,
-    /// An operator said so.
-    Rejected,
-}
-
-/// What becomes of a record that has no partner.
-#[derive(Debug, Clone, PartialEq)]
-pub enum CreatePlan {
-    /// Create it. The opt-outs that its source shows are in force from now on, by the name of the consent rule.
-    Create(Box<SideWrite>, Vec<(String, Restriction)>),
-    /// Do not.
-    Skip(Skip),
-    /// A value cannot be mapped; why.
-    Failed(String),
-}
-
-/// Decides how a record of `source` is created on the other side. `restricted`: the opt-outs in force for its person.
-pub fn plan_create(
-    policy: &Policy,
-    source: Side,
-    seen: &Observation,
-    restricted: &Restrictions,
-    now: Timestamp,
-) -> CreatePlan {
-    let target = source.other();
-    if !policy.create_in[target.index()] {
-        return CreatePlan::Skip(Skip::NotWanted);
-    }
-    if policy.match_key(source, &seen.fields).is_none() {
-        return CreatePlan::Skip(Skip::NoKey);
-    }
-    let mut write = SideWrite::default();
-    for rule in &policy.fields {
-        let Some(value) = seen.fields.get(rule.field(source)) else {
-            continue;
-        };
-        let mut mapped = Value::Null;
-        if rule.to[target.index()] {
-            mapped = match rule.map(target, value, &seen.fields) {
-                Ok(mapped) => mapped,
-                Err(why) => return CreatePlan::Failed(why),
-            };
-            if !is_empty(&mapped) {
-                write
-                    .patch
-                    .insert(rule.field(target).to_owned(), mapped.clone());
-            }
-        }
-        let mut images = FieldBase {
-            a: mapped.clone(),
-            b: mapped,
-            rule: rule.fingerprint.clone(),
-            undone: false,
-        };
-        *crate::merge::image_mut(&mut images, source) = value.clone();
-        write.base.fields.insert(rule.name.clone(), images);
-    }
-    if policy.required[target.index()]
-        .iter()
-        .any(|name| write.patch.get(name).is_none_or(is_empty))
-    {
-        return CreatePlan::Skip(Skip::MissingRequired);
-    }
-    for rule in policy
-        .consents
-        .iter()
-        .filter(|rule| rule.held[target.index()])
-    {
-        let said = consent::find(rule, source, &seen.consents);
-        let restricted = restricted
-            .get(rule)
-            .filter(|_| Guard::OptOutIsRemembered.stands());
-        let Some(initial) = consent::initial(rule, policy, target, said, restricted) else {
-            debug_assert_eq!(policy.new_members, NewMembers::Skip);
-            return CreatePlan::Skip(Skip::NoOptIn);
-        };
-        let mut base = samspel_model::link::ConsentBase {
-            a: initial.state.clone(),
-            b: initial.state.clone(),
-            told: [initial.state == ConsentState::Unsubscribed; 2],
-        };
-        *consent::image_mut(&mut base, source) =
-            said.map_or(ConsentState::Unspecified, |consent| consent.state.clone());
-        write.base.consents.insert(rule.name.clone(), base);
-        write.consents.push(initial);
-    }
-    let known = seen.deliverability.as_ref();
-    let carried = known.filter(|known| {
-        policy.deliverability_to[target.index()] && crate::deliverability::is_failing(&known.state)
-    });
-    let mut base = samspel_model::link::DeliverabilityBase { a: None, b: None };
-    *crate::deliverability::image_mut(&mut base, source) = known.map(|known| known.state.clone());
-    *crate::deliverability::image_mut(&mut base, target) =
-        carried.map(|carried| carried.state.clone());
-    write.deliverability = carried.cloned();
-    write.base.deliverability = Some(base);
-    let opted_out = policy
-        .consents
-        .iter()
-        .filter_map(|rule| {
-            let said = consent::find(rule, source, &seen.consents);
-            let account = &policy.accounts[source.index()];
-            let raised = consent::shown(
-                restricted.get(rule),
-                account,
-                said,
-                seen.modified.unwrap_or(now),
-            )?;
-            Some((rule.name.clone(), raised))
-        })
-        .collect();
-    CreatePlan::Create(Box::new(write), opted_out)
 }
 
 /// Whether the two records say the same, in everything that the sync keeps in step: the names of what differs.

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use samspel_model::intent::{Effect, Intent};
 use samspel_model::store::Observation;
-use samspel_model::{Base, Consent, ConsentState, Entity, Guard, Presence};
+use samspel_model::{Base, Consent, ConsentState, Entity, Fields, Guard, Presence};
 use serde_json::Value;
 
 use crate::consent;
@@ -32,6 +32,10 @@ pub fn settle(base: &mut Base, intent: &Intent, written: &Entity, policy: &Polic
             && let Some(value) = written.fields.get(rule.field(target))
             && Guard::WhatTheRemoteHolds.stands()
         {
+            if is_unforeseen(intent, rule, value, planned.image(target)) {
+                base.fields.remove(name);
+                continue;
+            }
             *merge::image_mut(&mut images, target) = value.clone();
         }
         base.fields.insert(name.clone(), images);
@@ -42,12 +46,14 @@ pub fn settle(base: &mut Base, intent: &Intent, written: &Entity, policy: &Polic
             && let Some(said) = consent::find(rule, target, &written.consents)
         {
             *consent::image_mut(&mut images, target) = said.state.clone();
+            images.since[target.index()] = consent::opted_out(said);
         }
         if intent.shared.contains(name) {
             // The other side has a write of its own, which makes its image true.
             let other = target.other();
             let known = base.consents.get(name);
             images.told[other.index()] = known.is_some_and(|known| known.told[other.index()]);
+            images.since[other.index()] = known.and_then(|known| known.since[other.index()]);
             *consent::image_mut(&mut images, other) = known
                 .map_or(ConsentState::Unspecified, |known| {
                     known.image(other).clone()
@@ -73,6 +79,11 @@ pub fn settle(base: &mut Base, intent: &Intent, written: &Entity, policy: &Polic
         }
     }
     base.ended = false;
+}
+
+/// Whether a new record holds something in a field that was not sent: the two have to meet in it yet.
+fn is_unforeseen(intent: &Intent, rule: &FieldRule, value: &Value, planned: &Value) -> bool {
+    !intent.patch.contains_key(rule.field(intent.target)) && !rule.normalizer.same(value, planned)
 }
 
 /// Lays base entries that are true without a write over a link's base.
@@ -104,16 +115,17 @@ pub fn is_applied(intent: &Intent, now: &Entity, policy: &Policy) -> bool {
 pub fn is_overtaken(intent: &Intent, seen: &Observation, policy: &Policy) -> bool {
     seen.presence != Presence::Present
         || intent.before.iter().any(|(name, before)| {
-            moved(intent, name, before, seen, policy)
+            moved(intent, name, before, &seen.fields, policy)
                 .is_some_and(|value| !same(intent, name, value, &intent.patch[name], policy))
         })
 }
 
-/// Values that were read while a write was under way and that it has overwritten, by the name of the field's mapping.
+/// Values that were read while a write was under way and that it overwrites, by the name of the field's mapping.
+/// `written`: what the remote holds since, once that is known.
 pub fn overwritten<'s>(
     intent: &Intent,
-    seen: &'s Observation,
-    written: &Entity,
+    seen: &'s Fields,
+    written: Option<&Entity>,
     policy: &Policy,
 ) -> Vec<(String, &'s Value)> {
     intent
@@ -121,10 +133,10 @@ pub fn overwritten<'s>(
         .iter()
         .filter_map(|(name, before)| {
             let value = moved(intent, name, before, seen, policy)?;
-            let now = written.fields.get(name).unwrap_or(&Value::Null);
+            let now = written.map(|written| written.fields.get(name).unwrap_or(&Value::Null));
             let lost = !is_empty(value)
                 && !same(intent, name, value, &intent.patch[name], policy)
-                && !same(intent, name, value, now, policy);
+                && now.is_none_or(|now| !same(intent, name, value, now, policy));
             let rule = rule(intent, name, policy)?;
             lost.then(|| (rule.name.clone(), value))
         })
@@ -136,10 +148,10 @@ fn moved<'s>(
     intent: &Intent,
     name: &str,
     before: &Value,
-    seen: &'s Observation,
+    seen: &'s Fields,
     policy: &Policy,
 ) -> Option<&'s Value> {
-    let value = seen.fields.get(name)?;
+    let value = seen.get(name)?;
     let moved = intent.patch.contains_key(name) && !same(intent, name, value, before, policy);
     moved.then_some(value)
 }
@@ -187,6 +199,7 @@ pub fn shows_more(base: &Base, intent: &Intent, written: &Entity, policy: &Polic
             base.fields.get(&rule.name),
         ) {
             (Some(value), Some(base)) => !rule.normalizer.same(value, base.image(target)),
+            (Some(_), None) => intent.base.fields.contains_key(&rule.name),
             _ => false,
         }
     });

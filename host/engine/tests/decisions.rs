@@ -4,7 +4,8 @@
 mod support;
 
 use samspel_engine::consent::Restrictions;
-use samspel_engine::plan::{CreatePlan, Ending, Skip, plan_create};
+use samspel_engine::create::{CreatePlan, Skip, plan_create};
+use samspel_engine::plan::Ending;
 use samspel_model::write::Removal;
 use samspel_model::{ConsentState, DeliverabilityState, Presence, Side};
 use serde_json::{Value, json};
@@ -322,7 +323,7 @@ fn a_new_record_without_opt_in_evidence_becomes_what_the_setting_says() {
             &Restrictions::default(),
             now(),
         ) {
-            CreatePlan::Create(write, _) => Some(write.consents[0].state.clone()),
+            CreatePlan::Create(new) => Some(new.write.consents[0].state.clone()),
             CreatePlan::Skip(Skip::NoOptIn) => None,
             other => panic!("{other:?}"),
         }
@@ -344,7 +345,7 @@ fn a_new_record_is_subscribed_only_with_dated_evidence() {
             &Restrictions::default(),
             now(),
         ) {
-            CreatePlan::Create(write, _) => write.consents[0].state.clone(),
+            CreatePlan::Create(new) => new.write.consents[0].state.clone(),
             other => panic!("{other:?}"),
         }
     };
@@ -369,11 +370,11 @@ fn a_record_created_anew_keeps_the_opt_out_of_its_former_link() {
         ConsentState::Subscribed,
         Some("2025-01-01T00:00:00Z"),
     )];
-    let CreatePlan::Create(write, _) =
+    let CreatePlan::Create(new) =
         plan_create(&policy(SPEC), Side::B, &survivor, &world.restricted, now())
     else {
         panic!("it is created");
     };
-    assert_eq!(write.consents[0].state, ConsentState::Unsubscribed);
-    assert_eq!(write.consents[0].at, Some(at("2026-01-01T00:00:00Z")));
+    assert_eq!(new.write.consents[0].state, ConsentState::Unsubscribed);
+    assert_eq!(new.write.consents[0].at, Some(at("2026-01-01T00:00:00Z")));
 }

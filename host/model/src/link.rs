@@ -109,6 +109,9 @@ pub struct ConsentBase {
     pub a: ConsentState,
     /// What B said.
     pub b: ConsentState,
+    /// When each side's opt-out was given, where it is one and tells: a later one is another one.
+    #[serde(default, skip_serializing_if = "undated")]
+    pub since: [Option<Timestamp>; 2],
     /// Which sides were told of an opt-out in force then: what they say is their answer, even if a remote keeps no
     /// opt-out of somebody who never opted in.
     #[serde(
@@ -118,6 +121,10 @@ pub struct ConsentBase {
         deserialize_with = "told"
     )]
     pub told: [bool; 2],
+}
+
+fn undated(since: &[Option<Timestamp>; 2]) -> bool {
+    *since == [None, None]
 }
 
 fn nobody(told: &[bool; 2]) -> bool {

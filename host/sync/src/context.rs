@@ -5,21 +5,34 @@ use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
-use samspel_engine::{Policy, matching};
-use samspel_model::intent::Intent;
+use samspel_engine::{Policy, matching, settle};
+use samspel_model::intent::{Effect, Intent};
+use samspel_model::journal::{JournalEntry, JournalKind};
 use samspel_model::store::{Change, Commit, Endpoint, Lease, Observation, Observed, Receipt, Step};
 use samspel_model::{
     Clock, Collection, Connector, Entity, Failure, Fields, Guard, Ids, Presence, RecordId, Side,
     Store,
 };
 
+use serde_json::{Value, json};
+
 use crate::error::SyncError;
 use crate::retry::retry;
 use crate::{Party, SyncParts};
 
-/// Records with writes that are decided and not settled, and how many. They are not planned meanwhile.
+/// A write that is decided and not settled.
+#[derive(Debug)]
+struct Flying {
+    id: String,
+    /// At its target, if it changes a record: what it overwrites.
+    update: Option<Arc<Intent>>,
+    /// What it was seen to overwrite, by the name of the field's mapping, and is told in the journal.
+    lost: Vec<(String, Value)>,
+}
+
+/// Records with writes that are decided and not settled. They are not planned meanwhile.
 #[derive(Debug, Default)]
-pub struct InFlight(HashMap<(Side, RecordId), usize>);
+pub struct InFlight(HashMap<(Side, RecordId), Vec<Flying>>);
 
 impl InFlight {
     /// Whether a record has such a write.
@@ -29,22 +42,87 @@ impl InFlight {
 
     /// A write was decided.
     pub fn add(&mut self, intent: &Intent) {
-        for record in touched(intent) {
-            *self.0.entry(record).or_default() += 1;
+        let changes = matches!(intent.effect, Effect::Update(_));
+        let shared = changes.then(|| Arc::new(intent.clone()));
+        for (side, id) in touched(intent) {
+            let update = shared.clone().filter(|_| side == intent.target);
+            self.0.entry((side, id)).or_default().push(Flying {
+                id: intent.id.clone(),
+                update,
+                lost: Vec::new(),
+            });
         }
     }
 
     /// A write was settled or given up.
     pub fn remove(&mut self, intent: &Intent) {
         for record in touched(intent) {
-            if let Entry::Occupied(mut count) = self.0.entry(record) {
-                *count.get_mut() -= 1;
-                if *count.get() == 0 {
-                    count.remove();
+            if let Entry::Occupied(mut flying) = self.0.entry(record) {
+                flying.get_mut().retain(|one| one.id != intent.id);
+                if flying.get().is_empty() {
+                    flying.remove();
                 }
             }
         }
     }
+
+    /// Something was read of a record: the values that a write under way overwrites, which are told once.
+    fn overwritten(
+        &mut self,
+        side: Side,
+        id: &RecordId,
+        fields: &Fields,
+        policy: &Policy,
+    ) -> Vec<Lost> {
+        let mut told = Vec::new();
+        for flying in self.0.get_mut(&(side, id.clone())).into_iter().flatten() {
+            let Some(intent) = flying.update.clone() else {
+                continue;
+            };
+            for (field, value) in settle::overwritten(&intent, fields, None, policy) {
+                let value = value.clone();
+                if flying.is_news(&field, &value) {
+                    let intent = Arc::clone(&intent);
+                    told.push(Lost {
+                        intent,
+                        field,
+                        value,
+                    });
+                }
+            }
+        }
+        told
+    }
+
+    /// Whether it was not told yet that a write has overwritten a value. It is from now on.
+    pub fn is_news(&mut self, intent: &Intent, field: &str, value: &Value) -> bool {
+        touched(intent).any(|(side, id)| {
+            let flying = self.0.get_mut(&(side, id));
+            let mut flying = flying.into_iter().flatten();
+            let of_target = flying.find(|one| one.id == intent.id && one.update.is_some());
+            of_target.is_some_and(|one| one.is_news(field, value))
+        })
+    }
+}
+
+impl Flying {
+    fn is_news(&mut self, field: &str, value: &Value) -> bool {
+        let known = self.lost.iter();
+        let is_news = !known
+            .into_iter()
+            .any(|(of, lost)| of == field && lost == value);
+        if is_news {
+            self.lost.push((field.to_owned(), value.clone()));
+        }
+        is_news
+    }
+}
+
+/// A value that a write under way overwrites.
+struct Lost {
+    intent: Arc<Intent>,
+    field: String,
+    value: Value,
 }
 
 /// The records that must not be planned while an intent is under way.
@@ -190,6 +268,29 @@ impl Context {
         self.in_flight
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was read is about to be stored: the journal tells which of it writes under way will overwrite.
+    pub fn losers(&self, side: Side, read: &[Observed]) -> Change {
+        let mut in_flight = self.in_flight();
+        let lost = read.iter().flat_map(|observed| {
+            let entity = &observed.entity;
+            in_flight.overwritten(side, &entity.id, &entity.fields, &self.policy)
+        });
+        let entries = lost.map(|lost| JournalEntry {
+            at: self.now(),
+            run: Some(lost.intent.run.clone()),
+            kind: JournalKind::Lost,
+            link: lost.intent.link.clone(),
+            side: Some(side),
+            record: lost.intent.effect.target_record().cloned(),
+            detail: json!({
+                "field": lost.field,
+                "value": lost.value,
+                "why": "it was read while the record was being written",
+            }),
+        });
+        Change::Journal(entries.collect())
     }
 
     /// A record with the keys by which it can be matched.

@@ -10,10 +10,10 @@ mod valves;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use samspel_engine::plan::Skip;
+use samspel_engine::create::Skip;
 use samspel_engine::valve::Meter;
 use samspel_model::intent::Intent;
-use samspel_model::store::{Dirty, Step};
+use samspel_model::store::{Change, Dirty, Step};
 use samspel_model::{Guard, LinkId, RecordId, Side};
 
 use crate::accounts::Row;
@@ -128,7 +128,7 @@ pub async fn plan_batch(
 
 /// Fetches the records whose stored state may be older than our own write.
 async fn refetch(context: &Arc<Context>, rows: Vec<Dirty>) -> Result<Vec<Dirty>, SyncError> {
-    let mut changes = Vec::new();
+    let mut answers = Vec::new();
     let mut unread = HashSet::new();
     for side in Side::BOTH {
         let ids: Vec<RecordId> = rows
@@ -145,13 +145,18 @@ async fn refetch(context: &Arc<Context>, rows: Vec<Dirty>) -> Result<Vec<Dirty>,
                 unread.insert((side, id.clone()));
             }
         }
-        changes.push(observe_fetched(context, side, fetched, None));
+        answers.push((side, fetched));
     }
-    if !changes.is_empty() {
+    if !answers.is_empty() {
         let _alone = (
             context.observing(Side::A).await,
             context.observing(Side::B).await,
         );
+        let mut changes: Vec<Change> = answers
+            .into_iter()
+            .flat_map(|(side, fetched)| observe_fetched(context, side, fetched, None))
+            .collect();
+        changes.retain(|change| !change.is_empty());
         context.commit(Step::Refetch, changes).await?;
     }
     Ok(rows

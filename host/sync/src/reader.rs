@@ -5,7 +5,9 @@
 use std::sync::Arc;
 
 use jiff::SignedDuration;
-use samspel_model::store::{Change, Cursor, Receipt, Sequence, SnapshotProgress, Source, Step};
+use samspel_model::store::{
+    Change, Cursor, Observed, Receipt, Sequence, SnapshotProgress, Source, Step,
+};
 use samspel_model::{
     Absence, DeleteVisibility, Failure, Fetched, Guard, Page, ReadMode, ReadRequest, RecordId,
     Side, Tombstone,
@@ -297,7 +299,8 @@ impl Reader {
                     (None, true) => return bug("a page says that more follows and not where"),
                     (_, false) if trusted => self.stage = Stage::Missing { after: None },
                     (_, false) => {
-                        let complete = page.complete;
+                        // What was full is empty: only the feed from before can tell of deletes.
+                        let complete = page.complete && snapshot.shown > 0;
                         self.end_snapshot(context, complete);
                         self.stage = Stage::Done;
                     }
@@ -338,7 +341,8 @@ impl Reader {
         let ids_only = self.stage == Stage::Ids;
         let in_snapshot = ids_only || self.stage == Stage::Full;
         let count = (page.records.len() + page.tombstones.len()) as u64;
-        let mut changes = Vec::with_capacity(2);
+        let mut changes = Vec::with_capacity(3);
+        let alone = context.observing(self.side).await;
         if ids_only && let Some(snapshot) = number {
             changes.push(Change::Seen {
                 endpoint,
@@ -346,18 +350,21 @@ impl Reader {
                 ids: page.records.into_iter().map(|record| record.id).collect(),
             });
         } else if count > 0 {
+            let records: Vec<Observed> = page
+                .records
+                .into_iter()
+                .map(|entity| context.observed(self.side, entity))
+                .collect();
+            changes.push(context.losers(self.side, &records));
             changes.push(Change::Observe {
                 endpoint,
                 source: Source::Listing,
                 sent,
                 snapshot: if in_snapshot { number } else { None },
-                records: page
-                    .records
-                    .into_iter()
-                    .map(|entity| context.observed(self.side, entity))
-                    .collect(),
+                records,
                 tombstones: page.tombstones,
             });
+            changes.retain(|change| !change.is_empty());
         }
         let cursor = Change::PutCursor {
             side: self.side,
@@ -368,8 +375,8 @@ impl Reader {
         } else {
             context.commit(Step::Page, vec![cursor]).await?;
         }
-        let _alone = context.observing(self.side).await;
         let receipt = context.commit(Step::Page, changes).await?;
+        drop(alone);
         Ok(Stored::new(count, receipt))
     }
 
@@ -428,16 +435,14 @@ impl Reader {
             .filter(|(_, answer)| matches!(answer, Fetched::Failed(_)))
             .map(|(id, _)| id.clone())
             .collect();
-        let mut changes = vec![
-            Change::MarkDirty {
-                side: self.side,
-                ids: unread,
-                refetch: true,
-            },
-            observe_fetched(context, self.side, fetched, Some(number)),
-        ];
-        changes.retain(|change| !change.is_empty());
         let _alone = context.observing(self.side).await;
+        let mut changes = observe_fetched(context, self.side, fetched, Some(number));
+        changes.push(Change::MarkDirty {
+            side: self.side,
+            ids: unread,
+            refetch: true,
+        });
+        changes.retain(|change| !change.is_empty());
         let receipt = context.commit(Step::Missing, changes).await?;
         self.stage = Stage::Missing { after: Some(last) };
         Ok(Stored::new(0, receipt))
@@ -471,13 +476,13 @@ pub async fn fetch(
     Ok(FetchedRecords { sent, answers })
 }
 
-/// What was fetched, to be stored. Answers that failed say nothing.
+/// What was fetched, to be stored while nobody else stores what the side holds. Answers that failed say nothing.
 pub fn observe_fetched(
     context: &Context,
     side: Side,
     fetched: FetchedRecords,
     snapshot: Option<Sequence>,
-) -> Change {
+) -> Vec<Change> {
     let mut records = Vec::new();
     let mut tombstones = Vec::new();
     for (id, answer) in fetched.answers {
@@ -503,14 +508,17 @@ pub fn observe_fetched(
             }
         }
     }
-    Change::Observe {
-        endpoint: context.endpoint(side).clone(),
-        source: Source::Fetch,
-        sent: fetched.sent,
-        snapshot,
-        records,
-        tombstones,
-    }
+    vec![
+        context.losers(side, &records),
+        Change::Observe {
+            endpoint: context.endpoint(side).clone(),
+            source: Source::Fetch,
+            sent: fetched.sent,
+            snapshot,
+            records,
+            tombstones,
+        },
+    ]
 }
 
 /// How often both sides are read completely. The configuration was checked; a day where it cannot be read.

@@ -258,7 +258,7 @@ impl Undo<'_> {
         let answers = fetched.answers.clone();
         // What somebody changed meanwhile is planned by the next run.
         let seen = observe_fetched(context, side, fetched, None);
-        context.commit(Step::Refetch, vec![seen]).await?;
+        context.commit(Step::Refetch, seen).await?;
         let mut intents = Vec::new();
         for ((record, link, written), (_, answer)) in writes.into_iter().zip(answers) {
             let kept = written.effect == "update" && !written.consents.is_empty();

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use samspel_engine::consent::Restrictions;
+use samspel_engine::plan::{LinkState, owes_opt_out};
 use samspel_engine::settle;
 use samspel_model::intent::{Effect, Intent};
 use samspel_model::journal::{JournalEntry, JournalKind};
@@ -108,6 +110,7 @@ pub async fn write_batch(
     let intents = withdraw_outdated_opt_ins(context, side, intents, &mut resolutions).await?;
     let seen = targets(context, side, &intents).await?;
     let intents = withdraw_overtaken(context, side, intents, &seen, &mut resolutions).await?;
+    let intents = withdraw_behind_opt_outs(context, side, intents, &seen, &mut resolutions).await?;
     let mut failed = None;
     let mut stopped = None;
     if !intents.is_empty() {
@@ -401,6 +404,98 @@ async fn withdraw_overtaken(
     Ok(current)
 }
 
+/// Changes of people who have opted out since they were decided on wait until that is told.
+async fn withdraw_behind_opt_outs(
+    context: &Arc<Context>,
+    side: Side,
+    intents: Vec<Intent>,
+    seen: &HashMap<RecordId, Observation>,
+    resolutions: &mut Vec<Resolution>,
+) -> Result<Vec<Intent>, SyncError> {
+    let asked: Vec<&Intent> = intents
+        .iter()
+        .filter(|intent| matches!(intent.effect, Effect::Update(_)) && !intent.restricts)
+        .collect();
+    if asked.is_empty() || !Guard::OptOutGoesFirst.stands() {
+        return Ok(intents);
+    }
+    let owed = owed_opt_outs(context, side, &asked, seen).await?;
+    let mut current = Vec::with_capacity(intents.len());
+    for intent in intents {
+        if owed.contains(&intent.id) {
+            let why = "an opt-out goes first";
+            resolutions.push(Resolution::Abandoned(intent, Found::Known, why));
+        } else {
+            current.push(intent);
+        }
+    }
+    Ok(current)
+}
+
+/// Which of these changes are about people who are to be shown as opted out first.
+async fn owed_opt_outs(
+    context: &Context,
+    side: Side,
+    intents: &[&Intent],
+    seen: &HashMap<RecordId, Observation>,
+) -> Result<HashSet<String>, SyncError> {
+    let store = context.store();
+    let sources: Vec<RecordId> = intents
+        .iter()
+        .map(|intent| intent.source_record.clone())
+        .collect();
+    let targets: Vec<RecordId> = intents
+        .iter()
+        .filter_map(|intent| intent.effect.target_record().cloned())
+        .collect();
+    let links: HashMap<LinkId, Link> = store
+        .links_by_record(context.name(), side, &targets)
+        .await?
+        .into_iter()
+        .map(|link| (link.id.clone(), link))
+        .collect();
+    let sources_seen: HashMap<RecordId, Observation> = store
+        .observations(context.endpoint(side.other()), &sources)
+        .await?
+        .into_iter()
+        .map(|seen| (seen.id.clone(), seen))
+        .collect();
+    let mut rows: HashMap<(Side, RecordId), Vec<RecordRestriction>> = HashMap::new();
+    for (of, ids) in [(side, &targets), (side.other(), &sources)] {
+        for row in store.restrictions(context.endpoint(of), ids).await? {
+            let at = (of, row.record.clone());
+            rows.entry(at).or_default().push(row);
+        }
+    }
+    let now = context.now();
+    let owed = intents.iter().filter(|intent| {
+        let link = intent.link.as_ref().and_then(|id| links.get(id));
+        let target = intent.effect.target_record().and_then(|id| seen.get(id));
+        let source = sources_seen.get(&intent.source_record);
+        let (Some(link), Some(target), Some(source)) = (link, target, source) else {
+            return false;
+        };
+        let seen = match side {
+            Side::A => [target, source],
+            Side::B => [source, target],
+        };
+        let restricted = Side::BOTH
+            .into_iter()
+            .fold(Restrictions::default(), |known, of| {
+                let rows = rows.get(&(of, link.record(of).clone()));
+                known.with(&context.policy, of, rows.map_or(&[], Vec::as_slice))
+            });
+        let state = LinkState {
+            base: &link.base,
+            seen,
+            restricted: &restricted,
+            told: &intent.told,
+        };
+        owes_opt_out(&state, &context.policy, now)
+    });
+    Ok(owed.map(|intent| intent.id.clone()).collect())
+}
+
 fn operations(
     context: &Context,
     side: Side,
@@ -532,6 +627,8 @@ struct Settlement<'a> {
     told: Vec<Decision>,
     /// Records that were created for somebody who has opted out: source and new record.
     opted_out: Vec<(RecordId, RecordId)>,
+    /// What is left of writes that are sent again.
+    reduced: Vec<Intent>,
     closed: Vec<String>,
     dirty: [Vec<RecordId>; 2],
     refetch: [Vec<RecordId>; 2],
@@ -553,6 +650,7 @@ impl<'a> Settlement<'a> {
             removed: Vec::new(),
             told: Vec::new(),
             opted_out: Vec::new(),
+            reduced: Vec::new(),
             closed: Vec::new(),
             dirty: [Vec::new(), Vec::new()],
             refetch: [Vec::new(), Vec::new()],
@@ -608,7 +706,17 @@ impl<'a> Settlement<'a> {
             }
             Resolution::Taken(intent, holder) => {
                 let closing = self.taken(&intent, holder, wrote).await?;
-                self.close(intent, closing, wrote);
+                match self
+                    .without_key(&intent)
+                    .filter(|_| closing == Closing::As(Class::Conflict))
+                {
+                    // The key is left to a person, and everything else flows.
+                    Some(rest) => {
+                        self.reduced.push(rest.clone());
+                        wrote.retry.push((rest, None));
+                    }
+                    None => self.close(intent, closing, wrote),
+                }
             }
             Resolution::Later(intent, wait) => wrote.retry.push((intent, wait)),
             Resolution::Unresolved(intent, why) => {
@@ -655,15 +763,32 @@ impl<'a> Settlement<'a> {
         for seen in seen {
             let of = written.iter().filter(|(_, entity)| entity.id == seen.id);
             for (intent, entity) in of {
-                for (name, value) in
-                    settle::overwritten(intent, &seen, entity, &self.context.policy)
+                let policy = &self.context.policy;
+                for (name, value) in settle::overwritten(intent, &seen.fields, Some(entity), policy)
                 {
+                    if !self.context.in_flight().is_news(intent, &name, value) {
+                        continue;
+                    }
                     let detail = json!({ "field": name, "value": value });
                     self.note(intent, JournalKind::Lost, detail);
                 }
             }
         }
         Ok(())
+    }
+
+    /// The rest of a change, without the key that another record has.
+    fn without_key(&self, intent: &Intent) -> Option<Intent> {
+        let rule = self.context.policy.match_rule();
+        let mut rest = intent.clone();
+        rest.patch.remove(rule.field(self.side))?;
+        rest.before.remove(rule.field(self.side));
+        rest.base.fields.remove(&rule.name);
+        rest.shared.retain(|shared| *shared != rule.name);
+        let is_change = matches!(rest.effect, Effect::Update(_));
+        let is_empty =
+            rest.patch.is_empty() && rest.consents.is_empty() && rest.deliverability.is_none();
+        (is_change && !is_empty).then_some(rest)
     }
 
     fn close(&mut self, intent: Intent, closing: Closing, wrote: &mut Wrote) {
@@ -1050,6 +1175,7 @@ impl<'a> Settlement<'a> {
         changes.push(Change::Restrict(inherited));
         changes.push(Change::PutConflicts(self.conflicts));
         changes.push(Change::Park(self.parked));
+        changes.push(Change::PutIntents(self.reduced));
         changes.push(Change::RemoveIntents(self.closed));
         changes.push(Change::Journal(self.journal));
         changes.retain(|change| !change.is_empty());

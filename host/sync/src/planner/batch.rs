@@ -4,7 +4,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use samspel_engine::plan::{Ending, LinkPlan, LinkState, SideWrite, Skip, plan};
+use samspel_engine::create::Skip;
+use samspel_engine::plan::{Ending, LinkPlan, LinkState, SideWrite, plan};
 use samspel_engine::settle;
 use samspel_engine::valve::Meter;
 use samspel_model::intent::{Effect, Intent};
@@ -267,7 +268,9 @@ impl<'a> Batch<'a> {
         }
         self.share(link, decided.restrict);
         for (rule, restriction, evidence) in decided.lifted {
-            self.lift(link, &rule);
+            for side in Side::BOTH {
+                self.lift(side, link.record(side), &rule);
+            }
             self.note(
                 JournalKind::OptIn,
                 Some(link),
@@ -479,16 +482,15 @@ impl<'a> Batch<'a> {
         }
     }
 
-    fn lift(&mut self, link: &Link, rule: &str) {
+    /// An opt-out is no longer in force for a record.
+    pub fn lift(&mut self, side: Side, id: &RecordId, rule: &str) {
         let rules = &self.context.policy.consents;
         if let Some(rule) = rules.iter().find(|known| known.name == rule) {
-            for side in Side::BOTH {
-                self.lifted[side.index()].push((
-                    link.record(side).clone(),
-                    rule.channel.clone(),
-                    rule.purpose(side).to_owned(),
-                ));
-            }
+            self.lifted[side.index()].push((
+                id.clone(),
+                rule.channel.clone(),
+                rule.purpose(side).to_owned(),
+            ));
         }
     }
 

@@ -1,11 +1,10 @@
 //! Records without a partner: linked, created on the other side, left alone, or queued for a person.
 
 use samspel_engine::consent::Restrictions;
+use samspel_engine::create::{CreatePlan, NewRecord, Skip, plan_create};
 use samspel_engine::matching::{Candidate, Proposal, propose};
-use samspel_engine::plan::{CreatePlan, SideWrite, Skip, plan_create};
 use samspel_model::intent::{Effect, Intent};
 use samspel_model::journal::JournalKind;
-use samspel_model::link::Restriction;
 use samspel_model::store::{Dirty, Observation, Verdict, subject};
 use samspel_model::{Base, Guard, Link, LinkId, Presence, RecordId, Side};
 use serde_json::json;
@@ -163,7 +162,7 @@ impl Batch<'_> {
     fn create_partner(&mut self, row: Dirty, seen: &Observation, restricted: &Restrictions) {
         let (context, side) = (self.context, row.side);
         match plan_create(&context.policy, side, seen, restricted, context.now()) {
-            CreatePlan::Create(write, opted_out) => {
+            CreatePlan::Create(new) => {
                 let held = match self.verdict(side, &row.id, subject::HOLD_CREATE) {
                     Some(Verdict::Approve) => false,
                     Some(Verdict::Reject) => {
@@ -186,7 +185,7 @@ impl Batch<'_> {
                     );
                     self.done(row, Class::Conflict, Vec::new());
                 } else {
-                    let intent = self.create(side, seen, *write, opted_out, None);
+                    let intent = self.create(side, seen, *new, None);
                     self.looked_at(side, &row.id, Vec::new());
                     self.done(row, Class::Noop, vec![intent]);
                 }
@@ -269,7 +268,7 @@ impl Batch<'_> {
             &restricted,
             context.now(),
         ) {
-            CreatePlan::Create(write, opted_out) => {
+            CreatePlan::Create(new) => {
                 self.dissolve(link);
                 self.note(
                     JournalKind::Unlinked,
@@ -277,7 +276,7 @@ impl Batch<'_> {
                     None,
                     json!({ "why": "a record was deleted while the other was edited; it is created anew" }),
                 );
-                let intent = self.create(source, survivor, *write, opted_out, Some(&link.id));
+                let intent = self.create(source, survivor, *new, Some(&link.id));
                 intents.push(intent);
                 Class::Noop
             }
@@ -296,12 +295,25 @@ impl Batch<'_> {
         &mut self,
         source: Side,
         seen: &Observation,
-        write: SideWrite,
-        opted_out: Vec<(String, Restriction)>,
+        new: NewRecord,
         former: Option<&LinkId>,
     ) -> String {
-        for (rule, restriction) in opted_out {
+        let NewRecord {
+            write,
+            restrict,
+            lifted,
+        } = new;
+        for (rule, restriction) in restrict {
             self.restrict(source, &seen.id, &rule, &restriction);
+        }
+        for (rule, restriction, evidence) in lifted {
+            self.lift(source, &seen.id, &rule);
+            self.note(
+                JournalKind::OptIn,
+                None,
+                Some((source, seen.id.clone())),
+                json!({ "consent": rule, "restriction": restriction, "evidence": evidence }),
+            );
         }
         let restricts = write.restricts();
         let id = self.create_key(source, &seen.id, former);
