@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use samspel_model::link::{ConsentBase, Restriction};
-use samspel_model::store::RecordRestriction;
+use samspel_model::store::{Observation, RecordRestriction};
 use samspel_model::{Consent, ConsentState, Guard, Side};
 
 use crate::policy::{ConsentRule, Policy};
@@ -27,6 +27,20 @@ impl Restrictions {
                 .filter(|row| row.channel == rule.channel && row.purpose == rule.purpose(side));
             for row in stored {
                 self.add(rule, &row.restriction);
+            }
+        }
+        self
+    }
+
+    /// With what a record said that is gone, because it was merged into another one: it was said by the same person.
+    #[must_use]
+    pub fn with_last_words(mut self, policy: &Policy, side: Side, seen: &Observation) -> Self {
+        let account = &policy.accounts[side.index()];
+        for rule in &policy.consents {
+            let said = find(rule, side, &seen.consents);
+            let otherwise = seen.modified.unwrap_or(Timestamp::UNIX_EPOCH);
+            if let Some(restriction) = shown(None, account, said, otherwise) {
+                self.add(rule, &restriction);
             }
         }
         self
@@ -142,10 +156,11 @@ pub fn merge_consent(
     let opt_in = Side::BOTH
         .into_iter()
         .find(|side| {
-            base.is_some()
-                && state(*side) == ConsentState::Subscribed
-                && image(*side) != Some(&ConsentState::Subscribed)
-                && said[side.index()].is_some_and(|consent| consent.at.is_some())
+            let at = said[side.index()].and_then(|consent| consent.at);
+            // One that was known before is older than the opt-out, unless it says otherwise.
+            let is_news = image(*side) != Some(&ConsentState::Subscribed)
+                || restricted.is_some_and(|restriction| at > Some(restriction.at));
+            base.is_some() && state(*side) == ConsentState::Subscribed && is_news && at.is_some()
         })
         .or(verdict.filter(|side| state(*side) == ConsentState::Subscribed));
     let allowed = |side: Side| policy.opt_in_from[side.index()] || verdict == Some(side);

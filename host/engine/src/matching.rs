@@ -73,14 +73,16 @@ pub fn key(field: &Field, value: &Value) -> Option<String> {
     normalizer.normal(value).as_text().map(str::to_owned)
 }
 
-/// The keys of a record: field name and key, for every field that records can be matched on.
+/// In the index of keys, the field under which a record is found by the ids of those that were merged into it.
+pub const ALIAS: &str = "samspel:alias";
+
+/// The keys of a record: field name and key, for every field that records can be matched on, and its former ids.
 pub fn keys(collection: &Collection, entity: &Entity) -> Vec<(String, String)> {
-    collection
-        .fields
-        .iter()
-        .filter_map(|field| {
-            let value = entity.fields.get(&field.name)?;
-            Some((field.name.clone(), key(field, value)?))
-        })
+    let keys = collection.fields.iter().filter_map(|field| {
+        let value = entity.fields.get(&field.name)?;
+        Some((field.name.clone(), key(field, value)?))
+    });
+    let aliases = entity.aliases.iter();
+    keys.chain(aliases.map(|alias| (ALIAS.to_owned(), alias.as_str().to_owned())))
         .collect()
 }

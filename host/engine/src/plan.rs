@@ -162,14 +162,6 @@ pub fn plan(state: &LinkState<'_>, policy: &Policy, now: Timestamp) -> LinkPlan 
     }
 }
 
-/// Whether somebody who opted out is to be shown as such first, before anything else is written about them.
-pub fn owes_opt_out(state: &LinkState<'_>, policy: &Policy, now: Timestamp) -> bool {
-    let mut plan = LinkPlan::default();
-    let mut writes = [SideWrite::default(), SideWrite::default()];
-    reconcile_consents(state, policy, now, &mut plan, &mut writes);
-    writes.iter().any(SideWrite::restricts)
-}
-
 /// One record is gone, the survivor is there.
 fn part(state: &LinkState<'_>, policy: &Policy, survivor: Side) -> LinkPlan {
     let mut plan = LinkPlan::default();
@@ -250,6 +242,9 @@ fn reconcile_field(
     // A field that was never read says nothing.
     let [Some(a), Some(b)] = values else { return };
     let sides = [a, b];
+    // What is known of one address says nothing about another.
+    *address_changes |=
+        rule.is_email && rule.equal([a.value, b.value], [a.record, b.record]) != Ok(true);
     let base = state.base.fields.get(&rule.name);
     let verdict = state.verdict(&rule.name);
     let mut decision = merge(rule, base, sides, verdict);
@@ -265,7 +260,6 @@ fn reconcile_field(
             plan.advance.fields.insert(rule.name.clone(), images);
         }
         Decision::Conflict(why) => {
-            *address_changes |= rule.is_email;
             plan.undecided.push(Undecided {
                 about: rule.name.clone(),
                 why,
@@ -273,7 +267,6 @@ fn reconcile_field(
             });
         }
         Decision::Write(write) => {
-            *address_changes |= rule.is_email;
             if let Some((side, value)) = write.lost {
                 plan.losers.push(Loser {
                     rule: rule.name.clone(),

@@ -26,13 +26,19 @@ pub fn settle(base: &mut Base, intent: &Intent, written: &Entity, policy: &Polic
             }
         }
     }
+    // Some remotes answer a create with the record that an earlier attempt has made, as people have changed it since.
+    let made_before = matches!(intent.effect, Effect::Create)
+        && policy.match_key(target, &intent.patch) != policy.match_key(target, &written.fields);
     for (name, planned) in &intent.base.fields {
         let mut images = planned.clone();
         if let Some(rule) = policy.fields.iter().find(|rule| &rule.name == name)
             && let Some(value) = written.fields.get(rule.field(target))
             && Guard::WhatTheRemoteHolds.stands()
         {
-            if is_unforeseen(intent, rule, value, planned.image(target)) {
+            let differs = !rule.normalizer.same(value, planned.image(target));
+            let sent = intent.patch.contains_key(rule.field(target));
+            if differs && (!sent || made_before) {
+                // The two have to meet in it yet.
                 base.fields.remove(name);
                 continue;
             }
@@ -79,11 +85,6 @@ pub fn settle(base: &mut Base, intent: &Intent, written: &Entity, policy: &Polic
         }
     }
     base.ended = false;
-}
-
-/// Whether a new record holds something in a field that was not sent: the two have to meet in it yet.
-fn is_unforeseen(intent: &Intent, rule: &FieldRule, value: &Value, planned: &Value) -> bool {
-    !intent.patch.contains_key(rule.field(intent.target)) && !rule.normalizer.same(value, planned)
 }
 
 /// Lays base entries that are true without a write over a link's base.
@@ -213,6 +214,19 @@ pub fn shows_more(base: &Base, intent: &Intent, written: &Entity, policy: &Polic
         }
     });
     fields || consents
+}
+
+/// Whether the answer to a write shows something in a mapped field that was neither written nor known.
+pub fn tells_more(intent: &Intent, known: &Fields, written: &Entity, policy: &Policy) -> bool {
+    policy.fields.iter().any(|rule| {
+        let name = rule.field(intent.target);
+        let shown = written.fields.get(name);
+        !intent.patch.contains_key(name)
+            && shown.is_some_and(|shown| {
+                let known = known.get(name).unwrap_or(&Value::Null);
+                !rule.normalizer.same(shown, known)
+            })
+    })
 }
 
 /// What the remote holds after a write, where its answer left something out: what was sent.

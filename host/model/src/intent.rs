@@ -43,7 +43,7 @@ pub struct Intent {
     pub target: Side,
     /// The record on the other side that it comes from.
     pub source_record: RecordId,
-    /// The link; `None` for a create, whose link is made when it is settled.
+    /// The link. Of a create, whose link is made when it is settled: the one that it replaces, if there is one.
     pub link: Option<LinkId>,
     /// What to do.
     pub effect: Effect,

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use crate::change::Tombstone;
-use crate::consent::{Consent, Deliverability};
+use crate::consent::{Consent, ConsentState, Deliverability};
 use crate::intent::Intent;
 use crate::journal::JournalEntry;
 use crate::link::{Link, LinkId, Presence, Restriction, Side};
@@ -326,6 +326,40 @@ pub struct RecordRestriction {
     pub restriction: Restriction,
 }
 
+/// The opt-outs that a record no longer shows, although nobody opted in again: some remotes forget them with the address.
+/// They stay in force. `at`: when that was noticed, for an opt-out of which neither the record tells when it was given.
+pub fn forgotten_opt_outs(
+    endpoint: &Endpoint,
+    before: &Observation,
+    now: &[Consent],
+    at: Timestamp,
+) -> Vec<RecordRestriction> {
+    let opt_outs = before
+        .consents
+        .iter()
+        .filter(|consent| consent.state == ConsentState::Unsubscribed);
+    opt_outs
+        .filter(|before| {
+            !now.iter().any(|now| {
+                now.channel == before.channel
+                    && now.purpose == before.purpose
+                    && now.state != ConsentState::Unspecified
+            })
+        })
+        .map(|consent| RecordRestriction {
+            endpoint: endpoint.clone(),
+            record: before.id.clone(),
+            channel: consent.channel.clone(),
+            purpose: consent.purpose.clone(),
+            restriction: Restriction {
+                account: endpoint.account.clone(),
+                at: consent.at.or(before.modified).unwrap_or(at),
+                evidence: consent.evidence.clone(),
+            },
+        })
+        .collect()
+}
+
 /// What is left of an erased person: that an address opted out, under the installation's key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Suppression {
@@ -454,6 +488,8 @@ pub enum Change {
     /// - from [`Source::Fetch`] and [`Source::Write`] it may be older if something else was stored since it was asked.
     ///
     /// The answer to a write to a record that is out of scope is asked again too: it does not tell whether it is back.
+    ///
+    /// An opt-out that a record no longer shows is stored as one in force ([`forgotten_opt_outs`]).
     Observe {
         /// Where.
         endpoint: Endpoint,

@@ -9,11 +9,15 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use jiff::Timestamp;
 
 use samspel_model::record::content_hash;
-use samspel_model::store::{Endpoint, Observed, Receipt, Sequence, Source, StoreError};
+use samspel_model::store::{
+    Endpoint, Observed, Receipt, RecordRestriction, Sequence, Source, StoreError,
+    forgotten_opt_outs,
+};
 use samspel_model::{Absence, Fields, Guard, Presence, RecordId, Revision, Tombstone};
 
 use crate::changes::Applying;
 use crate::context::{decode, encode, micros, signed, unsigned};
+use crate::people;
 use crate::read::{ObservationRow, spelt};
 
 /// Where and how something was read.
@@ -54,6 +58,8 @@ pub(crate) async fn observe(
         changed: Vec::new(),
         refetch: Vec::new(),
         settled: Vec::new(),
+        forgotten: Vec::new(),
+        at: applying.at,
         receipt,
     };
     for record in records {
@@ -71,6 +77,7 @@ pub(crate) async fn observe(
         changed,
         refetch,
         settled,
+        forgotten,
         ..
     } = overlay;
     put_observations(
@@ -83,6 +90,7 @@ pub(crate) async fn observe(
         put_snapshot(applying, what.endpoint, snapshot, &marked).await?;
     }
     put_keys(applying, what.endpoint, old_keys, new_keys).await?;
+    people::restrict(applying, forgotten).await?;
     if what.source == Source::Fetch {
         fetched(applying, what.endpoint, &settled).await?;
     }
@@ -112,6 +120,9 @@ struct Overlay<'a> {
     refetch: Vec<String>,
     /// Records that are now as they were read.
     settled: Vec<String>,
+    /// Opt-outs that a record no longer shows.
+    forgotten: Vec<RecordRestriction>,
+    at: Timestamp,
     receipt: &'a mut Receipt,
 }
 
@@ -180,6 +191,13 @@ impl Overlay<'_> {
         }
         row.presence = spelt(Presence::Present).to_owned();
         if rewritten {
+            let known = before.understand()?;
+            self.forgotten.extend(forgotten_opt_outs(
+                self.what.endpoint,
+                &known,
+                &entity.consents,
+                self.at,
+            ));
             row.fields = encode("fields", &fields)?;
             row.consents = encode("consents", &entity.consents)?;
             row.deliverability = json(entity.deliverability.as_ref())?;

@@ -1,7 +1,7 @@
 //! What every part of a run shares.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
@@ -38,6 +38,11 @@ impl InFlight {
     /// Whether a record has such a write.
     pub fn contains(&self, side: Side, id: &RecordId) -> bool {
         self.0.contains_key(&(side, id.clone()))
+    }
+
+    /// All of them.
+    pub fn records(&self) -> HashSet<(Side, RecordId)> {
+        self.0.keys().cloned().collect()
     }
 
     /// A write was decided.

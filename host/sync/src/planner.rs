@@ -103,19 +103,18 @@ pub async fn plan_batch(
         });
     };
     let position = last.position;
-    let (busy, rows): (Vec<Dirty>, Vec<Dirty>) = {
-        let in_flight = context.in_flight();
-        rows.into_iter().partition(|row| {
-            in_flight.contains(row.side, &row.id) && Guard::InFlightIsNotPlanned.stands()
-        })
-    };
+    // What is settled from here on may not be in what is loaded: it counts as under way.
+    let in_flight = context.in_flight().records();
+    let (busy, rows): (Vec<Dirty>, Vec<Dirty>) = rows.into_iter().partition(|row| {
+        in_flight.contains(&(row.side, row.id.clone())) && Guard::InFlightIsNotPlanned.stands()
+    });
     let rows: Vec<Dirty> = rows
         .into_iter()
         .filter(|row| !given_up.contains(&(row.side, row.id.clone())))
         .collect();
     let rows = refetch(context, rows).await?;
     let facts = Facts::load(context, &rows).await?;
-    let mut batch = Batch::new(context, known, meter.clone(), facts, preview);
+    let mut batch = Batch::new(context, known, meter.clone(), facts, in_flight, preview);
     batch.planned.waiting_for_writes = busy.len() as u64;
     for row in rows {
         batch.row(row);

@@ -301,8 +301,17 @@ impl Reader {
                     (_, false) => {
                         // What was full is empty: only the feed from before can tell of deletes.
                         let complete = page.complete && snapshot.shown > 0;
+                        let known = self.cursor.incremental.clone();
                         self.end_snapshot(context, complete);
-                        self.stage = Stage::Done;
+                        let goes_on = known.is_some()
+                            && known == self.cursor.incremental
+                            && context.collection(self.side).capabilities.incremental;
+                        self.then_list_ids = false;
+                        self.stage = if goes_on {
+                            Stage::Incremental
+                        } else {
+                            Stage::Done
+                        };
                     }
                 }
             }

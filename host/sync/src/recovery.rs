@@ -17,7 +17,9 @@ use crate::context::Context;
 use crate::error::SyncError;
 use crate::reader::fetch;
 use crate::retry::retry;
-use crate::writer::{Found, NOT_APPLIED, Resolution, Tally, settle_all, withdraw_outdated_opt_ins};
+use crate::writer::{
+    Found, NOT_APPLIED, Resolution, Tally, Written, settle_all, withdraw_outdated_opt_ins,
+};
 
 /// How many intents are looked at together.
 const BATCH: u32 = 200;
@@ -106,12 +108,14 @@ async fn find_out_by_id(
                 Fetched::Found(entity)
                     if !removing && settle::is_applied(&intent, &entity, &context.policy) =>
                 {
-                    Resolution::Done(intent, Some(Box::new(entity)), Source::Fetch)
+                    Resolution::Done(intent, Written::as_told(entity, Source::Fetch))
                 }
-                Fetched::Found(entity) => {
-                    Resolution::Abandoned(intent, Found::Record(Box::new(entity)), NOT_APPLIED)
-                }
-                Fetched::Absent(_) if removing => Resolution::Done(intent, None, Source::Fetch),
+                Fetched::Found(entity) => Resolution::Abandoned(
+                    intent,
+                    Found::Record(Box::new(entity), Source::Fetch),
+                    NOT_APPLIED,
+                ),
+                Fetched::Absent(_) if removing => Resolution::Done(intent, None),
                 Fetched::Absent(why) => {
                     Resolution::Abandoned(intent, Found::Absent(id, why), "the record is gone")
                 }
@@ -169,16 +173,18 @@ async fn find_out_creates(
             resolutions.push(Resolution::Abandoned(intent, Found::Nothing, NOT_APPLIED));
             continue;
         };
-        let entity = Box::new(free.swap_remove(index));
+        // What a search finds may lag behind.
+        let entity = free.swap_remove(index);
         taken.insert(entity.id.clone());
         if done.is_some() {
-            resolutions.push(Resolution::Done(intent, Some(entity), Source::Fetch));
+            let written = Written::as_told(entity, Source::Listing);
+            resolutions.push(Resolution::Done(intent, written));
         } else if half.is_some() {
             halves.push((intent, entity));
         } else {
             resolutions.push(Resolution::Abandoned(
                 intent,
-                Found::Record(entity),
+                Found::Record(Box::new(entity), Source::Listing),
                 "a record with the same key says something else",
             ));
         }
@@ -193,11 +199,11 @@ async fn find_out_creates(
 async fn complete(
     context: &Arc<Context>,
     side: Side,
-    halves: Vec<(Intent, Box<Entity>)>,
+    halves: Vec<(Intent, Entity)>,
 ) -> Result<Vec<Resolution>, SyncError> {
     let mut resolutions = Vec::with_capacity(halves.len());
     let (intents, entities): (Vec<_>, Vec<_>) = halves.into_iter().unzip();
-    let mut found: HashMap<String, Box<Entity>> = intents
+    let mut found: HashMap<String, Entity> = intents
         .iter()
         .map(|intent| intent.id.clone())
         .zip(entities)
@@ -230,20 +236,26 @@ async fn complete(
             };
             resolutions.push(match outcome {
                 Outcome::Written(written) => {
+                    let held = Some(entity.fields.clone());
                     entity.fields.extend(written.fields);
                     if !written.consents.is_empty() {
                         entity.consents = written.consents;
                     }
                     entity.deliverability = written.deliverability.or(entity.deliverability);
                     entity.revision = written.revision.or(entity.revision);
-                    Resolution::Done(intent, Some(entity), Source::Fetch)
+                    let written = Written {
+                        entity,
+                        source: Source::Write,
+                        held,
+                    };
+                    Resolution::Done(intent, Some(Box::new(written)))
                 }
                 Outcome::Unknown(why) | Outcome::Deferred { reason: why, .. } => {
                     Resolution::Unresolved(intent, why)
                 }
                 _ => Resolution::Abandoned(
                     intent,
-                    Found::Record(entity),
+                    Found::Record(Box::new(entity), Source::Listing),
                     "a create that ended half way could not be completed",
                 ),
             });

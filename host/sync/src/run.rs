@@ -455,6 +455,8 @@ struct Work<'a> {
     exhausted: bool,
     /// Something new was stored or settled while a batch was being planned.
     news: bool,
+    /// Writes were settled while a batch was being planned.
+    settled: bool,
     /// Records that waited can be planned: the planner starts over.
     restart: bool,
     waiting_for_reading: u64,
@@ -498,6 +500,7 @@ impl<'a> Work<'a> {
             after: 0,
             exhausted: false,
             news: false,
+            settled: false,
             restart: false,
             waiting_for_reading: 0,
             waiting_for_writes: 0,
@@ -718,6 +721,7 @@ impl<'a> Work<'a> {
         }
         self.planning = true;
         self.news = false;
+        self.settled = false;
         let context = Arc::clone(&self.context);
         let (after, known, meter) = (self.after, self.known(), self.meter.clone());
         let given_up = self.given_up.clone();
@@ -969,6 +973,9 @@ impl<'a> Work<'a> {
             *self.report.filtered.entry(skip_name(reason)).or_default() += number;
         }
         self.enqueue(planned.intents);
+        if self.settled && self.waiting_for_writes > 0 {
+            self.start_over();
+        }
     }
 
     fn wrote(&mut self, side: Side, size: usize, took: Duration, wrote: Wrote) {
@@ -1005,6 +1012,7 @@ impl<'a> Work<'a> {
         }
         // Settling may have marked records, and set free those that waited for it.
         self.look_again();
+        self.settled = true;
         if self.waiting_for_writes > 0 {
             self.start_over();
         }

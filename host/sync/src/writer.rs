@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use samspel_engine::consent::Restrictions;
-use samspel_engine::plan::{LinkState, owes_opt_out};
+use samspel_engine::plan::{LinkState, SideWrite, plan};
 use samspel_engine::settle;
 use samspel_model::intent::{Effect, Intent};
 use samspel_model::journal::{JournalEntry, JournalKind};
@@ -28,6 +28,9 @@ use crate::context::Context;
 use crate::error::SyncError;
 use crate::reader::fetch;
 use crate::recovery;
+
+/// Why a create is given up that need not be made.
+const KEY_EXISTS: &str = "a record with the same key was read meanwhile";
 
 /// Why a write is given up that certainly did nothing.
 pub const NOT_APPLIED: &str = "it was not applied";
@@ -66,8 +69,8 @@ pub struct Tally {
 /// What is known about one intent once its outcome is.
 #[derive(Debug)]
 pub enum Resolution {
-    /// The remote confirmed it, or was found to hold it. `None`: the record is gone, as was wanted.
-    Done(Intent, Option<Box<Entity>>, Source),
+    /// The remote confirmed it, or was found to hold it.
+    Done(Intent, Option<Box<Written>>),
     /// It was certainly or apparently not applied: the records are planned again from what was found.
     Abandoned(Intent, Found, &'static str),
     /// The remote will not take it. `suppressed`: for the person's protection.
@@ -84,11 +87,33 @@ pub enum Resolution {
     Unresolved(Intent, String),
 }
 
+/// A record that a write has made or changed.
+#[derive(Debug)]
+pub struct Written {
+    /// As it is now.
+    pub entity: Entity,
+    /// How that came to be known.
+    pub source: Source,
+    /// What its fields held before it was written to once more. What differs since then is news.
+    pub held: Option<Fields>,
+}
+
+impl Written {
+    /// As the remote says.
+    pub fn as_told(entity: Entity, source: Source) -> Option<Box<Self>> {
+        Some(Box::new(Self {
+            entity,
+            source,
+            held: None,
+        }))
+    }
+}
+
 /// What was found on the remote in place of what was expected.
 #[derive(Debug)]
 pub enum Found {
-    /// This record.
-    Record(Box<Entity>),
+    /// This record, and how it was found.
+    Record(Box<Entity>, Source),
     /// The record is gone.
     Absent(RecordId, Absence),
     /// It lives on under another id.
@@ -106,15 +131,21 @@ pub async fn write_batch(
     intents: Vec<Intent>,
 ) -> Result<Wrote, SyncError> {
     let mut resolutions = Vec::with_capacity(intents.len());
+    context.still_leased().await?;
+    // From looking until sending, nothing new is stored.
+    let alone = (
+        context.observing(Side::A).await,
+        context.observing(Side::B).await,
+    );
     let sent = context.store().sequence();
     let intents = withdraw_outdated_opt_ins(context, side, intents, &mut resolutions).await?;
     let seen = targets(context, side, &intents).await?;
     let intents = withdraw_overtaken(context, side, intents, &seen, &mut resolutions).await?;
-    let intents = withdraw_behind_opt_outs(context, side, intents, &seen, &mut resolutions).await?;
+    let intents = withdraw_outdated(context, side, intents, &seen, &mut resolutions).await?;
+    drop(alone);
     let mut failed = None;
     let mut stopped = None;
     if !intents.is_empty() {
-        context.still_leased().await?;
         let collection = &context.collection(side).name;
         let ops = operations(context, side, &intents, &seen);
         match context.connector(side).write(collection, ops).await {
@@ -286,6 +317,18 @@ pub async fn withdraw_outdated_opt_ins(
             }
         }
     }
+    let mut restricted: HashMap<(Side, RecordId), Timestamp> = HashMap::new();
+    for asked in Side::BOTH {
+        let ids: Vec<RecordId> = grants
+            .iter()
+            .filter_map(|intent| record_of(intent, asked).cloned())
+            .collect();
+        let endpoint = context.endpoint(asked);
+        for row in context.store().restrictions(endpoint, &ids).await? {
+            let at = restricted.entry((asked, row.record)).or_default();
+            *at = row.restriction.at.max(*at);
+        }
+    }
     for intent in grants {
         let granted = opt_in(&intent).and_then(|consent| consent.at);
         let outdated = Side::BOTH.into_iter().any(|asked| {
@@ -302,6 +345,13 @@ pub async fn withdraw_outdated_opt_ins(
                 None => false,
             }
         });
+        // An opt-out that was in force when this was decided was lifted with it.
+        let outdated = outdated
+            || Side::BOTH.into_iter().any(|asked| {
+                record_of(&intent, asked)
+                    .and_then(|id| restricted.get(&(asked, id.clone())))
+                    .is_some_and(|at| granted.is_none_or(|granted| granted <= *at))
+            });
         if outdated {
             resolutions.push(Resolution::Abandoned(
                 intent,
@@ -390,7 +440,7 @@ async fn withdraw_overtaken(
             None => keys
                 .get(&intent.id)
                 .filter(|key| held.contains(*key) && Guard::KeyMustBeUnique.stands())
-                .map(|_| "a record with the same key was read meanwhile"),
+                .map(|_| KEY_EXISTS),
             Some(id) => seen
                 .get(id)
                 .filter(|seen| settle::is_overtaken(&intent, seen, &context.policy))
@@ -404,8 +454,9 @@ async fn withdraw_overtaken(
     Ok(current)
 }
 
-/// Changes of people who have opted out since they were decided on wait until that is told.
-async fn withdraw_behind_opt_outs(
+/// Changes of people who have opted out since they were decided on wait until that is told, and what is known of an
+/// address says nothing about the next one.
+async fn withdraw_outdated(
     context: &Arc<Context>,
     side: Side,
     intents: Vec<Intent>,
@@ -419,26 +470,24 @@ async fn withdraw_behind_opt_outs(
     if asked.is_empty() || !Guard::OptOutGoesFirst.stands() {
         return Ok(intents);
     }
-    let owed = owed_opt_outs(context, side, &asked, seen).await?;
+    let outdated = outdated(context, side, &asked, seen).await?;
     let mut current = Vec::with_capacity(intents.len());
     for intent in intents {
-        if owed.contains(&intent.id) {
-            let why = "an opt-out goes first";
-            resolutions.push(Resolution::Abandoned(intent, Found::Known, why));
-        } else {
-            current.push(intent);
+        match outdated.get(&intent.id) {
+            Some(why) => resolutions.push(Resolution::Abandoned(intent, Found::Known, why)),
+            None => current.push(intent),
         }
     }
     Ok(current)
 }
 
-/// Which of these changes are about people who are to be shown as opted out first.
-async fn owed_opt_outs(
+/// Which of these changes would not be made any more, and why.
+async fn outdated(
     context: &Context,
     side: Side,
     intents: &[&Intent],
     seen: &HashMap<RecordId, Observation>,
-) -> Result<HashSet<String>, SyncError> {
+) -> Result<HashMap<String, &'static str>, SyncError> {
     let store = context.store();
     let sources: Vec<RecordId> = intents
         .iter()
@@ -468,12 +517,12 @@ async fn owed_opt_outs(
         }
     }
     let now = context.now();
-    let owed = intents.iter().filter(|intent| {
+    let outdated = intents.iter().filter_map(|intent| {
         let link = intent.link.as_ref().and_then(|id| links.get(id));
         let target = intent.effect.target_record().and_then(|id| seen.get(id));
         let source = sources_seen.get(&intent.source_record);
         let (Some(link), Some(target), Some(source)) = (link, target, source) else {
-            return false;
+            return None;
         };
         let seen = match side {
             Side::A => [target, source],
@@ -491,9 +540,24 @@ async fn owed_opt_outs(
             restricted: &restricted,
             told: &intent.told,
         };
-        owes_opt_out(&state, &context.policy, now)
+        let now = plan(&state, &context.policy, now);
+        let bounces = |write: &Option<SideWrite>| {
+            let write = write.as_ref();
+            write.and_then(|write| write.deliverability.clone())
+        };
+        let why = if now.writes.iter().flatten().any(SideWrite::restricts) {
+            "an opt-out goes first"
+        } else if intent.deliverability.is_some()
+            && bounces(&now.writes[side.index()]) != intent.deliverability
+            && Guard::BounceBelongsToAddress.stands()
+        {
+            "the address changed meanwhile"
+        } else {
+            return None;
+        };
+        Some((intent.id.clone(), why))
     });
-    Ok(owed.map(|intent| intent.id.clone()).collect())
+    Ok(outdated.collect())
 }
 
 fn operations(
@@ -537,9 +601,11 @@ fn operations(
 fn resolve(intent: Intent, outcome: Outcome) -> Resolution {
     let removing = matches!(intent.effect, Effect::Remove(..));
     match outcome {
-        Outcome::Written(_) if removing => Resolution::Done(intent, None, Source::Write),
-        Outcome::Written(entity) => Resolution::Done(intent, Some(Box::new(entity)), Source::Write),
-        Outcome::Gone if removing => Resolution::Done(intent, None, Source::Write),
+        Outcome::Written(_) if removing => Resolution::Done(intent, None),
+        Outcome::Written(entity) => {
+            Resolution::Done(intent, Written::as_told(entity, Source::Write))
+        }
+        Outcome::Gone if removing => Resolution::Done(intent, None),
         Outcome::Gone => match intent.effect.target_record().cloned() {
             Some(id) => Resolution::Abandoned(
                 intent,
@@ -554,7 +620,7 @@ fn resolve(intent: Intent, outcome: Outcome) -> Resolution {
         },
         Outcome::Stale(Some(entity)) => Resolution::Abandoned(
             intent,
-            Found::Record(Box::new(entity)),
+            Found::Record(Box::new(entity), Source::Fetch),
             "the record changed meanwhile",
         ),
         Outcome::Stale(None) => {
@@ -602,6 +668,7 @@ pub async fn settle_all(
     let _settling = context.settling.lock().await;
     let _alone = context.observing(side).await;
     settlement.load_links(&resolutions).await?;
+    settlement.load_pairs(&resolutions).await?;
     settlement.overwritten(&resolutions).await?;
     for resolution in resolutions {
         settlement.add(resolution, &mut wrote).await?;
@@ -621,12 +688,17 @@ struct Settlement<'a> {
     changed_links: Vec<LinkId>,
     written: Vec<Observed>,
     read: Vec<Observed>,
+    listed: Vec<Observed>,
     tombstones: Vec<Tombstone>,
     removed: Vec<Tombstone>,
     /// What operators had said about writes that were given up.
     told: Vec<Decision>,
     /// Records that were created for somebody who has opted out: source and new record.
     opted_out: Vec<(RecordId, RecordId)>,
+    /// Records that have a partner, and by which link.
+    paired: HashMap<(Side, RecordId), LinkId>,
+    /// Links of which the other record is created anew.
+    replaced: Vec<LinkId>,
     /// What is left of writes that are sent again.
     reduced: Vec<Intent>,
     closed: Vec<String>,
@@ -646,10 +718,13 @@ impl<'a> Settlement<'a> {
             changed_links: Vec::new(),
             written: Vec::new(),
             read: Vec::new(),
+            listed: Vec::new(),
             tombstones: Vec::new(),
             removed: Vec::new(),
             told: Vec::new(),
             opted_out: Vec::new(),
+            paired: HashMap::new(),
+            replaced: Vec::new(),
             reduced: Vec::new(),
             closed: Vec::new(),
             dirty: [Vec::new(), Vec::new()],
@@ -680,8 +755,8 @@ impl<'a> Settlement<'a> {
 
     async fn add(&mut self, resolution: Resolution, wrote: &mut Wrote) -> Result<(), SyncError> {
         match resolution {
-            Resolution::Done(intent, entity, source) => {
-                let closing = self.done(&intent, entity, source, wrote);
+            Resolution::Done(intent, written) => {
+                let closing = self.done(&intent, written, wrote);
                 self.close(intent, closing, wrote);
             }
             Resolution::Abandoned(intent, found, why) => {
@@ -691,6 +766,10 @@ impl<'a> Settlement<'a> {
                     .push((intent.target.other(), intent.source_record.clone()));
                 if let Some(id) = intent.effect.target_record() {
                     wrote.abandoned.push((intent.target, id.clone()));
+                }
+                if why == KEY_EXISTS {
+                    // It is to meet that one, without the partner that it had.
+                    self.replaced.extend(intent.link.clone());
                 }
                 self.found(&intent, found);
                 self.note(&intent, JournalKind::Abandoned, json!({ "why": why }));
@@ -734,16 +813,47 @@ impl<'a> Settlement<'a> {
         Ok(())
     }
 
+    /// New records, and those that they were made for, which have found another partner meanwhile.
+    async fn load_pairs(&mut self, resolutions: &[Resolution]) -> Result<(), SyncError> {
+        let made = resolutions
+            .iter()
+            .filter_map(|resolution| match resolution {
+                Resolution::Done(intent, Some(written))
+                    if matches!(intent.effect, Effect::Create) =>
+                {
+                    Some((written.entity.id.clone(), intent.source_record.clone()))
+                }
+                _ => None,
+            });
+        let (made, sources): (Vec<_>, Vec<_>) = made.unzip();
+        for (side, ids) in [(self.side, made), (self.side.other(), sources)] {
+            if ids.is_empty() {
+                continue;
+            }
+            let links = self
+                .context
+                .store()
+                .links_by_record(self.context.name(), side, &ids)
+                .await?;
+            self.paired.extend(
+                links
+                    .into_iter()
+                    .map(|link| ((side, link.record(side).clone()), link.id)),
+            );
+        }
+        Ok(())
+    }
+
     /// What was read of a record while it was written, and is overwritten now: it lost, and somebody must be able to
     /// find it.
     async fn overwritten(&mut self, resolutions: &[Resolution]) -> Result<(), SyncError> {
         let written: Vec<(&Intent, &Entity)> = resolutions
             .iter()
             .filter_map(|resolution| match resolution {
-                Resolution::Done(intent, Some(entity), _)
+                Resolution::Done(intent, Some(written))
                     if matches!(intent.effect, Effect::Update(_)) =>
                 {
-                    Some((intent, entity.as_ref()))
+                    Some((intent, &written.entity))
                 }
                 _ => None,
             })
@@ -764,6 +874,9 @@ impl<'a> Settlement<'a> {
             let of = written.iter().filter(|(_, entity)| entity.id == seen.id);
             for (intent, entity) in of {
                 let policy = &self.context.policy;
+                if settle::tells_more(intent, &seen.fields, entity, policy) {
+                    self.dirty[self.side.index()].push(seen.id.clone());
+                }
                 for (name, value) in settle::overwritten(intent, &seen.fields, Some(entity), policy)
                 {
                     if !self.context.in_flight().is_news(intent, &name, value) {
@@ -802,8 +915,7 @@ impl<'a> Settlement<'a> {
     fn done(
         &mut self,
         intent: &Intent,
-        entity: Option<Box<Entity>>,
-        source: Source,
+        written: Option<Box<Written>>,
         wrote: &mut Wrote,
     ) -> Closing {
         let side = self.side;
@@ -812,13 +924,13 @@ impl<'a> Settlement<'a> {
             None => None,
         };
         // What the remote made of what was sent: an undo is conditioned on it.
-        let after: Fields = entity
+        let after: Fields = written
             .iter()
-            .flat_map(|entity| &entity.fields)
+            .flat_map(|written| &written.entity.fields)
             .filter(|(name, value)| intent.patch.get(*name).is_some_and(|sent| sent != *value))
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect();
-        match (&intent.effect, entity) {
+        match (&intent.effect, written.map(|written| *written)) {
             (Effect::Remove(id, _), _) => {
                 wrote.tally.removed += 1;
                 self.removed.push(Tombstone {
@@ -830,16 +942,41 @@ impl<'a> Settlement<'a> {
                     link.base.ended = true;
                 }
             }
-            (effect, Some(entity)) => {
-                let entity = settle::completed(intent, *entity);
-                if matches!(effect, Effect::Create) {
+            (effect, Some(written)) => {
+                let Written {
+                    entity,
+                    source,
+                    held,
+                } = written;
+                let entity = settle::completed(intent, entity);
+                let made = (side, entity.id.clone());
+                let source_record = (side.other(), intent.source_record.clone());
+                let has_partner = |of: &(Side, RecordId)| {
+                    matches!(effect, Effect::Create)
+                        && self
+                            .paired
+                            .get(of)
+                            .is_some_and(|link| Some(link) != intent.link.as_ref())
+                };
+                if has_partner(&made) {
+                    return self.made_for_another(intent, entity, wrote);
+                }
+                if has_partner(&source_record) {
+                    // Its source has found another partner: the planner sees one too many.
                     wrote.tally.created += 1;
+                    self.dirty[side.index()].push(entity.id.clone());
+                } else if matches!(effect, Effect::Create) {
+                    wrote.tally.created += 1;
+                    let new = LinkId(self.context.ids().next());
+                    self.paired.insert(made, new.clone());
+                    self.paired.insert(source_record, new.clone());
+                    self.replaced.extend(intent.link.clone());
                     let [a, b] = match side {
                         Side::A => [&entity.id, &intent.source_record],
                         Side::B => [&intent.source_record, &entity.id],
                     };
                     link = Some(Link {
-                        id: LinkId(self.context.ids().next()),
+                        id: new,
                         a: a.clone(),
                         b: b.clone(),
                         base: Base::default(),
@@ -858,7 +995,11 @@ impl<'a> Settlement<'a> {
                 }
                 if let Some(link) = &mut link {
                     let now = self.context.now();
-                    settle::settle(&mut link.base, intent, &entity, &self.context.policy, now);
+                    let mut settled = entity.clone();
+                    if let Some(held) = held {
+                        settled.fields.extend(held);
+                    }
+                    settle::settle(&mut link.base, intent, &settled, &self.context.policy, now);
                     let more =
                         settle::shows_more(&link.base, intent, &entity, &self.context.policy);
                     if more || !intent.shared.is_empty() {
@@ -868,7 +1009,8 @@ impl<'a> Settlement<'a> {
                 let observed = self.context.observed(side, entity);
                 match source {
                     Source::Write => self.written.push(observed),
-                    Source::Fetch | Source::Listing => self.read.push(observed),
+                    Source::Fetch => self.read.push(observed),
+                    Source::Listing => self.listed.push(observed),
                 }
             }
             (_, None) => {}
@@ -901,6 +1043,31 @@ impl<'a> Settlement<'a> {
         Closing::As(Class::Applied)
     }
 
+    /// The remote answered a create with a record that belongs to another one of the other side.
+    fn made_for_another(&mut self, intent: &Intent, entity: Entity, wrote: &mut Wrote) -> Closing {
+        wrote.tally.conflicts += 1;
+        let detail = json!({ "records": [entity.id] });
+        self.conflicts.push(Conflict {
+            side: intent.target.other(),
+            record: intent.source_record.clone(),
+            about: subject::IDENTITY.to_owned(),
+            link: None,
+            at: self.context.now(),
+            why: format!(
+                "it was created in side {} before, as `{}`, which belongs to another record now",
+                self.side, entity.id
+            ),
+            detail: detail.clone(),
+        });
+        self.note(
+            intent,
+            JournalKind::Conflict,
+            json!({ "about": subject::IDENTITY, "values": detail }),
+        );
+        self.refetch[self.side.index()].push(entity.id);
+        Closing::As(Class::Conflict)
+    }
+
     fn again(&mut self, intent: &Intent) {
         self.dirty[intent.target.other().index()].push(intent.source_record.clone());
         if let Some(id) = intent.effect.target_record() {
@@ -911,9 +1078,13 @@ impl<'a> Settlement<'a> {
     fn found(&mut self, intent: &Intent, found: Found) {
         let side = self.side;
         match found {
-            Found::Record(entity) => {
+            Found::Record(entity, source) => {
                 self.dirty[side.index()].push(entity.id.clone());
-                self.read.push(self.context.observed(side, *entity));
+                let observed = self.context.observed(side, *entity);
+                match source {
+                    Source::Listing => self.listed.push(observed),
+                    Source::Fetch | Source::Write => self.read.push(observed),
+                }
             }
             Found::Absent(id, why) => self.tombstones.push(Tombstone {
                 id,
@@ -1027,6 +1198,7 @@ impl<'a> Settlement<'a> {
         match holder {
             // It exists already and belongs to nobody: once it is read, the key links the two.
             Some(id) if creating && !linked && self.reads_as_match(intent, &id).await? => {
+                self.replaced.extend(intent.link.clone());
                 self.refetch[self.side.index()].push(id);
                 self.dirty[intent.target.other().index()].push(intent.source_record.clone());
                 wrote.tally.abandoned += 1;
@@ -1043,13 +1215,13 @@ impl<'a> Settlement<'a> {
             holder => {
                 wrote.tally.conflicts += 1;
                 let (side, record) = match &intent.link {
-                    Some(link) => (
+                    Some(link) if !creating => (
                         Side::A,
                         self.links
                             .get(link)
                             .map_or_else(|| intent.source_record.clone(), |link| link.a.clone()),
                     ),
-                    None => (intent.target.other(), intent.source_record.clone()),
+                    _ => (intent.target.other(), intent.source_record.clone()),
                 };
                 let which = holder.as_ref().map_or_else(
                     || "which the remote does not name".to_owned(),
@@ -1105,6 +1277,34 @@ impl<'a> Settlement<'a> {
         });
     }
 
+    /// What a search shows may lag behind what is known: then the record is asked for by itself.
+    async fn believe_searches(&mut self) -> Result<(), SyncError> {
+        if self.listed.is_empty() {
+            return Ok(());
+        }
+        let ids: Vec<RecordId> = self
+            .listed
+            .iter()
+            .map(|observed| observed.entity.id.clone())
+            .collect();
+        let known: HashSet<RecordId> = self
+            .context
+            .store()
+            .observations(self.context.endpoint(self.side), &ids)
+            .await?
+            .into_iter()
+            .map(|seen| seen.id)
+            .collect();
+        for observed in std::mem::take(&mut self.listed) {
+            if known.contains(&observed.entity.id) {
+                self.refetch[self.side.index()].push(observed.entity.id);
+            } else {
+                self.read.push(observed);
+            }
+        }
+        Ok(())
+    }
+
     /// The opt-outs of the records that new ones were created for are theirs too.
     async fn inherited(&self) -> Result<Vec<RecordRestriction>, SyncError> {
         if self.opted_out.is_empty() {
@@ -1137,6 +1337,7 @@ impl<'a> Settlement<'a> {
 
     async fn store(mut self, step: Step, sent: Sequence) -> Result<(), SyncError> {
         let inherited = self.inherited().await?;
+        self.believe_searches().await?;
         let endpoint = self.context.endpoint(self.side).clone();
         let observe = |source, records, tombstones| Change::Observe {
             endpoint: endpoint.clone(),
@@ -1158,6 +1359,7 @@ impl<'a> Settlement<'a> {
             .iter()
             .filter_map(|id| self.links.remove(id))
             .collect();
+        changes.push(Change::RemoveLinks(self.replaced));
         if !links.is_empty() {
             changes.push(Change::PutLinks(links));
         }

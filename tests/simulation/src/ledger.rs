@@ -60,6 +60,10 @@ pub(crate) struct SyncLedger {
     pub consents_taken: BTreeSet<RecordId>,
     /// What operators left as it is: side, record, and the subject of a question, or nothing for what had failed.
     pub left: BTreeSet<(Side, RecordId, Option<String>)>,
+    /// The records that were named when an operator said that they stay apart.
+    pub apart: BTreeSet<RecordId>,
+    /// Pairs that were, and are no more.
+    pub former: Vec<[RecordId; 2]>,
 }
 
 impl SyncLedger {
@@ -333,6 +337,16 @@ impl Notes {
     }
 }
 
+/// The records that a question names.
+fn named(detail: &Value) -> Vec<RecordId> {
+    match detail {
+        Value::String(text) => vec![RecordId::from(text.as_str())],
+        Value::Array(items) => items.iter().flat_map(named).collect(),
+        Value::Object(members) => members.values().flat_map(named).collect(),
+        _ => Vec::new(),
+    }
+}
+
 impl Ledger {
     /// An empty one.
     pub fn new(syncs: usize) -> Self {
@@ -365,9 +379,13 @@ impl Ledger {
         }
         let sync = &mut self.syncs[notes.sync];
         for id in &notes.removed_links {
-            sync.links.remove(id);
+            let former = sync.links.remove(id).map(|link| link.records);
+            sync.former.extend(former);
         }
         for link in &notes.links {
+            let records = [link.a.clone(), link.b.clone()];
+            let moved = sync.links.get(&link.id).map(|known| known.records.clone());
+            sync.former.extend(moved.filter(|known| *known != records));
             sync.links.insert(
                 link.id.clone(),
                 LinkFacts {
@@ -389,6 +407,18 @@ impl Ledger {
         for id in &notes.removed_intents {
             if let Some(decided) = sync.decided.get_mut(id) {
                 decided.open = false;
+            }
+        }
+        for decision in &notes.decisions {
+            let asked = (
+                decision.side,
+                decision.record.clone(),
+                decision.about.clone(),
+            );
+            if decision.verdict == Verdict::Reject
+                && let Some(detail) = sync.conflicts.get(&asked)
+            {
+                sync.apart.extend(named(detail));
             }
         }
         for (side, record, keep) in &notes.resolved {
@@ -458,6 +488,26 @@ impl Ledger {
         agreements: &[Agreement],
         systems: &[System],
     ) -> BTreeSet<Place> {
+        self.cluster(start, agreements, systems, false)
+    }
+
+    /// The same, with those that were once of the person.
+    pub fn person_ever(
+        &self,
+        start: &Place,
+        agreements: &[Agreement],
+        systems: &[System],
+    ) -> BTreeSet<Place> {
+        self.cluster(start, agreements, systems, true)
+    }
+
+    fn cluster(
+        &self,
+        start: &Place,
+        agreements: &[Agreement],
+        systems: &[System],
+        ever: bool,
+    ) -> BTreeSet<Place> {
         let mut found = BTreeSet::from([start.clone()]);
         let mut open = vec![start.clone()];
         while let Some((system, id)) = open.pop() {
@@ -466,10 +516,12 @@ impl Ledger {
                 let Some(side) = agreement.side(system) else {
                     continue;
                 };
-                for link in sync.links.values() {
-                    if link.records[side.index()] == id {
+                let now = sync.links.values().map(|link| &link.records);
+                let former = sync.former.iter().filter(|_| ever);
+                for records in now.chain(former) {
+                    if records[side.index()] == id {
                         let other = side.other();
-                        next.push((agreement.system(other), link.records[other.index()].clone()));
+                        next.push((agreement.system(other), records[other.index()].clone()));
                     }
                 }
             }

@@ -31,13 +31,14 @@ pub(super) struct Batch<'a> {
     pub context: &'a Arc<Context>,
     pub known: Known,
     pub facts: Facts,
+    /// Records with writes that were under way before the facts were loaded.
+    in_flight: HashSet<(Side, RecordId)>,
     pub meter: Meter,
     pub preview: Option<&'a mut Preview>,
     pub planned: Planned,
     done_links: HashSet<LinkId>,
     clean: Vec<Dirty>,
     links: Vec<Link>,
-    ended: Vec<LinkId>,
     conflicts: Vec<Conflict>,
     looked_at: [Vec<(RecordId, Vec<String>)>; 2],
     carried_out: Vec<(Side, RecordId, String)>,
@@ -57,19 +58,20 @@ impl<'a> Batch<'a> {
         known: Known,
         meter: Meter,
         facts: Facts,
+        in_flight: HashSet<(Side, RecordId)>,
         preview: Option<&'a mut Preview>,
     ) -> Self {
         Self {
             context,
             known,
             facts,
+            in_flight,
             meter,
             preview,
             planned: Planned::default(),
             done_links: HashSet::new(),
             clean: Vec::new(),
             links: Vec::new(),
-            ended: Vec::new(),
             conflicts: Vec::new(),
             looked_at: [Vec::new(), Vec::new()],
             carried_out: Vec::new(),
@@ -107,15 +109,17 @@ impl<'a> Batch<'a> {
         }
     }
 
+    /// Whether a record has a write under way, or had one when the facts were loaded.
+    pub fn is_busy(&self, side: Side, id: &RecordId) -> bool {
+        self.in_flight.contains(&(side, id.clone())) || self.context.in_flight().contains(side, id)
+    }
+
     // ---- linked records ------------------------------------------------------------------------------------------
 
     fn linked(&mut self, row: Dirty, link: Link) {
-        let busy = {
-            let in_flight = self.context.in_flight();
-            Side::BOTH
-                .into_iter()
-                .any(|side| in_flight.contains(side, link.record(side)))
-        };
+        let busy = Side::BOTH
+            .into_iter()
+            .any(|side| self.is_busy(side, link.record(side)));
         if busy && Guard::InFlightIsNotPlanned.stands() {
             self.planned.waiting_for_writes += 1;
             return;
@@ -588,11 +592,6 @@ impl<'a> Batch<'a> {
         });
     }
 
-    /// A link that goes.
-    pub fn dissolve(&mut self, link: &Link) {
-        self.ended.push(link.id.clone());
-    }
-
     /// A field of a link stays as it is on both sides.
     pub fn keep_apart(&mut self, link: &Link, rule: &str) {
         let known = self.links.iter().rfind(|known| known.id == link.id);
@@ -670,7 +669,6 @@ impl<'a> Batch<'a> {
             }
         }
         let mut changes = Vec::new();
-        changes.push(Change::RemoveLinks(self.ended));
         changes.push(Change::PutLinks(self.links));
         for (side, restrictions) in Side::BOTH.into_iter().zip(self.lifted) {
             let endpoint = self.context.endpoint(side).clone();

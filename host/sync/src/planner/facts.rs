@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use samspel_engine::Policy;
 use samspel_engine::consent::Restrictions;
+use samspel_engine::{Policy, matching};
 use samspel_model::link::Restriction;
 use samspel_model::store::{Decision, Dirty, Observation, RecordRestriction, Suppression, Verdict};
 use samspel_model::{Link, LinkId, Presence, RecordId, Side};
@@ -58,7 +58,9 @@ impl Facts {
                 facts.load_partners(context).await?;
             }
         }
+        facts.load_survivors(context).await?;
         facts.load_candidates(context, rows).await?;
+        facts.load_aliases(context).await?;
         facts.load_told(context, rows).await?;
         facts.load_restrictions(context).await?;
         Ok(facts)
@@ -94,6 +96,46 @@ impl Facts {
                 }
             }
             self.seen.insert((side, seen.id.clone()), seen);
+        }
+        Ok(())
+    }
+
+    /// The records that linked ones were merged into.
+    async fn load_survivors(&mut self, context: &Context) -> Result<(), SyncError> {
+        for side in Side::BOTH {
+            let gone: Vec<String> = self
+                .links
+                .values()
+                .map(|link| link.record(side))
+                .filter(|id| {
+                    let seen = self.seen.get(&(side, (*id).clone()));
+                    seen.is_some_and(|seen| seen.presence == Presence::Gone)
+                        && self.survivor(side, id).is_none()
+                })
+                .map(|id| id.as_str().to_owned())
+                .collect();
+            if gone.is_empty() {
+                continue;
+            }
+            let found = context
+                .store()
+                .records_by_key(context.endpoint(side), matching::ALIAS, &gone, 1)
+                .await?;
+            let ids: Vec<RecordId> = found.into_iter().map(|(_, id)| id).collect();
+            self.load_seen(context, side, &ids).await?;
+            self.load_links(context, side, &ids).await?;
+        }
+        self.load_partners(context).await
+    }
+
+    /// What the records said that were merged into others.
+    async fn load_aliases(&mut self, context: &Context) -> Result<(), SyncError> {
+        for side in Side::BOTH {
+            let seen = self.seen.iter().filter(|((of, _), _)| *of == side);
+            let aliases: Vec<RecordId> = seen
+                .flat_map(|(_, seen)| seen.aliases.iter().cloned())
+                .collect();
+            self.load_seen(context, side, &aliases).await?;
         }
         Ok(())
     }
@@ -330,7 +372,13 @@ impl Facts {
         records
             .into_iter()
             .fold(Restrictions::default(), |restrictions, (side, id)| {
-                restrictions.with(policy, side, self.restrictions(side, id))
+                let restrictions = restrictions.with(policy, side, self.restrictions(side, id));
+                match self.seen.get(&(side, id.clone())) {
+                    Some(gone) if gone.presence == Presence::Gone => {
+                        restrictions.with_last_words(policy, side, gone)
+                    }
+                    _ => restrictions,
+                }
             })
     }
 

@@ -78,7 +78,7 @@ impl Batch<'_> {
             return;
         }
         match self.verdict(side, &row.id, subject::IDENTITY) {
-            Some(Verdict::Link(partner)) if self.facts.link(other, &partner).is_none() => {
+            Some(Verdict::Link(partner)) if self.can_be_linked(other, &partner) => {
                 self.link(row, seen, &partner);
                 return;
             }
@@ -107,12 +107,9 @@ impl Batch<'_> {
                 linked: self.facts.link(other, id).is_some() || self.is_claimed(other, id),
             })
             .collect();
-        let settled = {
-            let in_flight = context.in_flight();
-            candidates
-                .iter()
-                .all(|candidate| !in_flight.contains(other, &candidate.id))
-        };
+        let settled = candidates
+            .iter()
+            .all(|candidate| !self.is_busy(other, &candidate.id));
         // A key is known to be unique if the remote sees to it, or once everything was read.
         let unique =
             |side: Side| policy.unique_match[side.index()] || self.known.caught_up[side.index()];
@@ -137,7 +134,10 @@ impl Batch<'_> {
                 self.link(row, seen, &partner);
             }
             Proposal::Create if own_unique && other_is_read => {
-                let restricted = self.facts.restricted(policy, [(side, &row.id)]);
+                let records = seen.aliases.iter().chain([&row.id]);
+                let restricted = self
+                    .facts
+                    .restricted(policy, records.map(|record| (side, record)));
                 let restricted = self.facts.suppressed(policy, restricted, &key);
                 self.create_partner(row, seen, &restricted);
             }
@@ -196,6 +196,15 @@ impl Batch<'_> {
                 self.done(row, Class::Parked, Vec::new());
             }
         }
+    }
+
+    /// Whether an operator's word about a partner can be carried out: one that is gone, or linked, leaves the question
+    /// open.
+    fn can_be_linked(&self, side: Side, id: &RecordId) -> bool {
+        let seen = self.facts.seen.get(&(side, id.clone()));
+        let is_there = seen
+            .is_some_and(|seen| matches!(seen.presence, Presence::Present | Presence::OutOfScope));
+        is_there && self.facts.link(side, id).is_none()
     }
 
     fn is_claimed(&self, side: Side, id: &RecordId) -> bool {
@@ -269,7 +278,7 @@ impl Batch<'_> {
             context.now(),
         ) {
             CreatePlan::Create(new) => {
-                self.dissolve(link);
+                // The link stays until there is a new one: an attempt that fails is made again under the same key.
                 self.note(
                     JournalKind::Unlinked,
                     Some(link),
@@ -323,7 +332,7 @@ impl Batch<'_> {
                 run: self.context.run.clone(),
                 target: source.other(),
                 source_record: seen.id.clone(),
-                link: None,
+                link: former.cloned(),
                 effect: Effect::Create,
                 patch: write.patch,
                 before: write.before,

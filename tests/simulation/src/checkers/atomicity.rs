@@ -61,10 +61,20 @@ fn was_held(facts: &Facts<'_>, place: &Place, field: Field, value: &Value) -> bo
             .rev()
             .any(|version| version.values[field.index()] == *value)
     };
+    let mut merged = vec![id.clone()];
+    let mut next = 0;
+    while let Some(into) = merged.get(next).cloned() {
+        next += 1;
+        let absorbed = records
+            .iter()
+            .filter(|(_, other)| other.now().standing == Standing::Merged(into.clone()));
+        merged.extend(absorbed.map(|(id, _)| id.clone()));
+    }
     held(&record.versions)
-        || records.values().any(|other| {
-            other.now().standing == Standing::Merged(id.clone()) && held(&other.versions)
-        })
+        || merged
+            .iter()
+            .filter_map(|id| records.get(id))
+            .any(|other| held(&other.versions))
 }
 
 #[cfg(test)]

@@ -79,7 +79,8 @@ fn lifted(
         // What the host knew when it could look for the last time.
         for version in known(facts, place, facts.ledger.stored.get(place), arrival.begun) {
             // An opt-out that we wrote says nothing new, whatever time the remote gives it.
-            if version.said.is_out() && by_user(facts, place, version) {
+            // Who is gone shows nothing but that.
+            if version.is_live() && version.said.is_out() && by_user(facts, place, version) {
                 out = out.max(Some(said_at(facts, place, version)));
             }
         }
@@ -143,6 +144,10 @@ fn said_at(facts: &Facts<'_>, place: &Place, version: &Version) -> Millis {
         .said
         .at
         .filter(|_| !facts.systems[place.0].has(Quirk::NoConsentDate))
+        .or_else(|| {
+            let record = facts.systems[place.0].records.get(&place.1)?;
+            record.said_since(version.seq)
+        })
         .unwrap_or(version.at)
 }
 

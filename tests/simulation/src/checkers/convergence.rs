@@ -181,7 +181,8 @@ fn singles(
         if !now.is_live() || sync.link_of(side, id).is_some() {
             continue;
         }
-        let asked = sync.waits(side, id, &|_| true)
+        let asked = sync.apart.contains(id)
+            || sync.waits(side, id, &|_| true)
             || sync.conflicts.values().any(|detail| names(detail, id));
         let Some(address) = now.address() else {
             continue;
@@ -195,9 +196,11 @@ fn singles(
             .iter()
             .any(|partner| sync.link_of(side.other(), partner).is_none());
         // Somebody was asked about one that has the same address, and said that they stay apart.
-        let apart = partners
-            .iter()
-            .any(|partner| sync.waits(side.other(), partner, &|_| true));
+        let apart = partners.iter().any(|partner| {
+            let link = sync.link_of(side.other(), partner);
+            sync.waits(side.other(), partner, &|_| true)
+                || link.is_some_and(|link| waits(sync, &link.records, &|_| true))
+        });
         if apart {
             continue;
         }

@@ -32,7 +32,10 @@ pub(crate) fn arrives(facts: &Facts<'_>, arrival: &Arrival<'_>, findings: &mut F
             .get(id)
             .and_then(|record| record.version(seq))
             .is_some_and(|version| {
-                version.is_live() && version.address().as_deref() == Some(address.as_str())
+                // An answer with some of the fields need not tell of the address.
+                let told = facts.ledger.values.get(&place).and_then(|at| at.get(&seq));
+                let told = told.is_some_and(|bits| bits & (1 << Field::Email.index()) != 0);
+                told && version.is_live() && version.address().as_deref() == Some(address.as_str())
             });
         if known {
             findings.add(

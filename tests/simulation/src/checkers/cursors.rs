@@ -46,7 +46,22 @@ impl Cursors {
                 // A record that the host never saw is not missed when it is gone; a remote that does not report that something
                 // is gone does not hold it in its feed; and what an empty listing does not show is not taken as gone (the
                 // specification: "an empty listing opens a new epoch: absences there delete nothing").
-                let unheld = stored.is_none() || system.has(Quirk::DeletesByListing) || empty;
+                // So is one that is known to be gone, and came back and went again. Where the only position had to be thrown away,
+                // the next complete listing is to find what is missing from one that was cut.
+                let known_gone = stored
+                    .and_then(|stored| stored.last())
+                    .is_some_and(|(seq, _)| {
+                        system
+                            .records
+                            .get(id)
+                            .and_then(|record| record.version(*seq))
+                            .is_some_and(|version| !version.is_live())
+                    });
+                let unheld = stored.is_none()
+                    || system.has(Quirk::DeletesByListing)
+                    || empty
+                    || known_gone
+                    || cursor.incomplete;
                 let gone = !version.is_live() && unheld;
                 let superseded = system.now(id).is_some_and(|now| !now.is_live() && unheld);
                 let here = notes.observed.iter().any(|(place, _)| *place == at);

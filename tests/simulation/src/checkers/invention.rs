@@ -50,7 +50,7 @@ pub(crate) fn arrives(
         if consent.state == ConsentState::Unsubscribed {
             let person = facts
                 .ledger
-                .person(&source, facts.agreements, facts.systems);
+                .person_ever(&source, facts.agreements, facts.systems);
             let known = person.iter().chain(&places).any(|(system, id)| {
                 facts.systems[*system]
                     .records

@@ -203,7 +203,7 @@ impl Work<'_> {
         }
     }
 
-    fn restrict(&mut self, opt_outs: Vec<RecordRestriction>) {
+    pub fn restrict(&mut self, opt_outs: Vec<RecordRestriction>) {
         let mut news = BTreeSet::new();
         for one in opt_outs {
             let place = Arc::new(one.endpoint);

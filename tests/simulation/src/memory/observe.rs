@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use samspel_model::record::content_hash;
-use samspel_model::store::{Endpoint, Observation, Observed, Sequence, Source};
+use samspel_model::store::{Endpoint, Observation, Observed, Sequence, Source, forgotten_opt_outs};
 use samspel_model::{Absence, Guard, Presence, RecordId, Revision, Tombstone};
 
 use super::state::{Key, Place, Row};
@@ -128,6 +128,8 @@ fn record(work: &mut Work<'_>, reading: &Reading, observed: Observed, outcome: &
         now.seen.revision = entity.revision;
     }
     if rewritten {
+        let forgotten = forgotten_opt_outs(&reading.place, &known.seen, &entity.consents, work.at);
+        work.restrict(forgotten);
         now.seen.fields = fields;
         now.seen.consents = entity.consents;
         now.seen.deliverability = entity.deliverability;

@@ -189,18 +189,25 @@ impl Record {
 
     /// Who brought what the person says in the version of a place.
     pub fn said_by(&self, seq: u64) -> By {
+        self.said_first(seq).map_or(By::User, |version| version.by)
+    }
+
+    /// When what the person says in a version was said.
+    pub fn said_since(&self, seq: u64) -> Option<Millis> {
+        self.said_first(seq).map(|version| version.at)
+    }
+
+    /// The first of the versions up to this one that say the same.
+    fn said_first(&self, seq: u64) -> Option<&Arc<Version>> {
         let mut back = self
             .versions
             .iter()
             .rev()
             .skip_while(|version| version.seq != seq);
-        let Some(version) = back.next() else {
-            return By::User;
-        };
+        let version = back.next()?;
         back.take_while(|earlier| earlier.said == version.said)
             .last()
-            .unwrap_or(version)
-            .by
+            .or(Some(version))
     }
 
     /// The versions that were shown to the host, in that order.
