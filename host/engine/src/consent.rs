@@ -151,16 +151,21 @@ pub fn merge_consent(
         {
             let account = &policy.accounts[side.index()];
             raise(&mut decision.restriction, account, said[side.index()], now);
+            if verdict == Some(side)
+                && let Some(restriction) = &mut decision.restriction
+            {
+                // Somebody says so now.
+                restriction.at = restriction.at.max(now);
+            }
         }
     }
     let opt_in = Side::BOTH
         .into_iter()
         .find(|side| {
-            let at = said[side.index()].and_then(|consent| consent.at);
-            // One that was known before is older than the opt-out, unless it says otherwise.
-            let is_news = image(*side) != Some(&ConsentState::Subscribed)
-                || restricted.is_some_and(|restriction| at > Some(restriction.at));
-            base.is_some() && state(*side) == ConsentState::Subscribed && is_news && at.is_some()
+            base.is_some()
+                && state(*side) == ConsentState::Subscribed
+                && image(*side) != Some(&ConsentState::Subscribed)
+                && said[side.index()].is_some_and(|consent| consent.at.is_some())
         })
         .or(verdict.filter(|side| state(*side) == ConsentState::Subscribed));
     let allowed = |side: Side| policy.opt_in_from[side.index()] || verdict == Some(side);

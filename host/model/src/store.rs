@@ -183,6 +183,8 @@ pub struct Observation {
     pub modified: Option<Timestamp>,
     /// Earlier ids of this record, as last read.
     pub aliases: Vec<RecordId>,
+    /// The record that this one lives on in, if it is gone for that reason.
+    pub merged_into: Option<RecordId>,
     /// [`crate::record::content_hash`] of the values.
     pub hash: String,
 }
@@ -489,7 +491,8 @@ pub enum Change {
     ///
     /// The answer to a write to a record that is out of scope is asked again too: it does not tell whether it is back.
     ///
-    /// An opt-out that a record no longer shows is stored as one in force ([`forgotten_opt_outs`]).
+    /// An opt-out that a record no longer shows is stored as one in force ([`forgotten_opt_outs`]); those of a record that was
+    /// merged into another one are in force for that one too.
     Observe {
         /// Where.
         endpoint: Endpoint,
@@ -568,11 +571,11 @@ pub enum Change {
     PutDecisions(Vec<Decision>),
     /// Decisions that are carried out, or no longer about anything: side, record and subject.
     RemoveDecisions(Vec<(Side, RecordId, String)>),
-    /// Opt-outs in force. One that is newer than what is stored about the same record, channel and purpose (or the
+    /// Opt-outs in force. One that is newer than what was ever stored about the same record, channel and purpose (or the
     /// first) replaces it and makes the record dirty in every sync on its endpoint but the committing one; others
     /// change nothing.
     Restrict(Vec<RecordRestriction>),
-    /// Opt-outs that newer opt-in evidence has lifted: record, channel and purpose.
+    /// Opt-outs that newer opt-in evidence has lifted: record, channel and purpose. They do not come back.
     Lift {
         /// Where.
         endpoint: Endpoint,

@@ -59,6 +59,7 @@ pub(crate) async fn observe(
         refetch: Vec::new(),
         settled: Vec::new(),
         forgotten: Vec::new(),
+        merged: Vec::new(),
         at: applying.at,
         receipt,
     };
@@ -78,6 +79,7 @@ pub(crate) async fn observe(
         refetch,
         settled,
         forgotten,
+        merged,
         ..
     } = overlay;
     put_observations(
@@ -91,6 +93,7 @@ pub(crate) async fn observe(
     }
     put_keys(applying, what.endpoint, old_keys, new_keys).await?;
     people::restrict(applying, forgotten).await?;
+    people::inherit(applying, what.endpoint, &merged).await?;
     if what.source == Source::Fetch {
         fetched(applying, what.endpoint, &settled).await?;
     }
@@ -122,6 +125,8 @@ struct Overlay<'a> {
     settled: Vec<String>,
     /// Opt-outs that a record no longer shows.
     forgotten: Vec<RecordRestriction>,
+    /// Records that were merged, and what into.
+    merged: Vec<(String, RecordId)>,
     at: Timestamp,
     receipt: &'a mut Receipt,
 }
@@ -146,6 +151,7 @@ impl Overlay<'_> {
                 snapshot: self.what.snapshot.map(signed),
                 written_seq: self.written(None),
                 changed_seq: Some(signed(self.sequence)),
+                merged_into: None,
                 id: id.clone(),
             };
             self.new_keys.insert(id.clone(), keys);
@@ -190,6 +196,7 @@ impl Overlay<'_> {
             self.new_keys.insert(id.clone(), keys);
         }
         row.presence = spelt(Presence::Present).to_owned();
+        row.merged_into = None;
         if rewritten {
             let known = before.understand()?;
             self.forgotten.extend(forgotten_opt_outs(
@@ -231,6 +238,10 @@ impl Overlay<'_> {
             return Ok(());
         };
         let mut row = before.clone();
+        let merged_into = match &tombstone.why {
+            Absence::MergedInto(into) => Some(into.clone()),
+            _ => None,
+        };
         let presence = spelt(match tombstone.why {
             Absence::Archived => Presence::Archived,
             Absence::OutOfScope => Presence::OutOfScope,
@@ -253,6 +264,17 @@ impl Overlay<'_> {
             self.changed.push(id.clone());
         } else {
             self.receipt.unchanged += 1;
+        }
+        if let Some(into) = merged_into {
+            let known = before.understand()?;
+            let last_words = forgotten_opt_outs(self.what.endpoint, &known, &[], self.at);
+            self.forgotten
+                .extend(last_words.into_iter().map(|one| RecordRestriction {
+                    record: into.clone(),
+                    ..one
+                }));
+            row.merged_into = Some(into.as_str().to_owned());
+            self.merged.push((id.clone(), into));
         }
         row.written_seq = self.written(row.written_seq);
         if differs || tombstone.revision.is_some() {
@@ -434,7 +456,12 @@ async fn put_observations<'r>(
             (
                 (&row.id, &row.presence, &row.hash, &row.fields),
                 (&row.consents, &row.deliverability, &row.aliases, &row.keys),
-                (&row.revision_token, row.revision_order, &row.modified),
+                (
+                    &row.revision_token,
+                    row.revision_order,
+                    &row.modified,
+                    &row.merged_into,
+                ),
                 (row.snapshot, row.written_seq, row.changed_seq),
             )
         })
@@ -444,19 +471,19 @@ async fn put_observations<'r>(
         endpoint,
         "storing observations",
         "INSERT INTO observation (tenant, account, collection, id, presence, hash, fields, \
-           consents, deliverability, aliases, keys, revision_token, revision_order, modified, snapshot, written_seq, \
-           changed_seq) \
+           consents, deliverability, aliases, keys, revision_token, revision_order, modified, merged_into, snapshot, \
+           written_seq, changed_seq) \
          SELECT ?1, ?2, ?3, \
            value ->> '$[0][0]', value ->> '$[0][1]', value ->> '$[0][2]', value ->> '$[0][3]', \
            value ->> '$[1][0]', value ->> '$[1][1]', value ->> '$[1][2]', value ->> '$[1][3]', \
-           value ->> '$[2][0]', value ->> '$[2][1]', value ->> '$[2][2]', \
+           value ->> '$[2][0]', value ->> '$[2][1]', value ->> '$[2][2]', value ->> '$[2][3]', \
            value ->> '$[3][0]', value ->> '$[3][1]', value ->> '$[3][2]' \
          FROM json_each(?4) WHERE true \
          ON CONFLICT (tenant, account, collection, id) DO UPDATE SET \
            presence = excluded.presence, hash = excluded.hash, fields = excluded.fields, \
            consents = excluded.consents, deliverability = excluded.deliverability, aliases = excluded.aliases, \
            keys = excluded.keys, revision_token = excluded.revision_token, \
-           revision_order = excluded.revision_order, modified = excluded.modified, \
+           revision_order = excluded.revision_order, modified = excluded.modified, merged_into = excluded.merged_into, \
            snapshot = excluded.snapshot, written_seq = excluded.written_seq, changed_seq = excluded.changed_seq",
         &rows,
     )

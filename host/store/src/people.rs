@@ -46,7 +46,8 @@ pub(crate) async fn restrict(
             "INSERT INTO restriction (tenant, account, collection, record, channel, purpose, body) \
              SELECT ?1, value ->> '$[0][0]', value ->> '$[0][1]', value ->> '$[0][2]', value ->> '$[0][3]', \
                value ->> '$[0][4]', value ->> '$[1]' FROM json_each(?3) WHERE true \
-             ON CONFLICT (tenant, account, collection, record, channel, purpose) DO UPDATE SET body = excluded.body",
+             ON CONFLICT (tenant, account, collection, record, channel, purpose) \
+             DO UPDATE SET body = excluded.body, lifted = 0",
             &rows,
         )
         .await?;
@@ -71,7 +72,42 @@ pub(crate) async fn restrict(
         .await
 }
 
-/// When people opted out, as far as it is stored about these subjects.
+/// The opt-outs of records that were merged into others are in force for those too.
+pub(crate) async fn inherit(
+    applying: &mut Applying<'_>,
+    endpoint: &Endpoint,
+    merged: &[(String, RecordId)],
+) -> Result<(), StoreError> {
+    if merged.is_empty() {
+        return Ok(());
+    }
+    let rows: Vec<(String, String, String, String)> = sqlx::query_as(
+        "SELECT j.value ->> 1, r.channel, r.purpose, r.body FROM json_each(?4) j CROSS JOIN restriction r \
+         ON r.tenant = ?1 AND r.account = ?2 AND r.collection = ?3 AND r.record = j.value ->> 0 AND r.lifted = 0",
+    )
+    .bind(&applying.context.tenant)
+    .bind(&endpoint.account)
+    .bind(&endpoint.collection)
+    .bind(encode("merged records", &merged)?)
+    .fetch_all(&mut *applying.connection)
+    .await
+    .map_err(applying.context.failed("reading opt-outs"))?;
+    let inherited = rows
+        .into_iter()
+        .map(|(record, channel, purpose, body)| {
+            Ok(RecordRestriction {
+                endpoint: endpoint.clone(),
+                restriction: decode("an opt-out of record", &record, &body)?,
+                record: RecordId::new(record),
+                channel,
+                purpose,
+            })
+        })
+        .collect::<Result<_, StoreError>>()?;
+    restrict(applying, inherited).await
+}
+
+/// When people opted out, as far as it is stored about these subjects, whether or not it was lifted since.
 async fn known_restrictions(
     applying: &mut Applying<'_>,
     opt_outs: &[RecordRestriction],
@@ -114,7 +150,7 @@ pub(crate) async fn lift(
         return Ok(());
     }
     sqlx::query(
-        "DELETE FROM restriction WHERE tenant = ? AND account = ? AND collection = ? \
+        "UPDATE restriction SET lifted = 1 WHERE tenant = ? AND account = ? AND collection = ? \
          AND (record, channel, purpose) IN (SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?))",
     )
     .bind(&applying.context.tenant)

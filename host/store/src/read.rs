@@ -25,6 +25,7 @@ pub(crate) struct ObservationRow {
     pub snapshot: Option<i64>,
     pub written_seq: Option<i64>,
     pub changed_seq: Option<i64>,
+    pub merged_into: Option<String>,
 }
 
 impl<'r> FromRow<'r, SqliteRow> for ObservationRow {
@@ -44,6 +45,7 @@ impl<'r> FromRow<'r, SqliteRow> for ObservationRow {
             snapshot: row.try_get("snapshot")?,
             written_seq: row.try_get("written_seq")?,
             changed_seq: row.try_get("changed_seq")?,
+            merged_into: row.try_get("merged_into")?,
         })
     }
 }
@@ -72,6 +74,7 @@ impl ObservationRow {
                 why: error.to_string(),
             })?,
             aliases: decode(what, &self.id, &self.aliases)?,
+            merged_into: self.merged_into.as_deref().map(RecordId::new),
             hash: self.hash.clone(),
         })
     }

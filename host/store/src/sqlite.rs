@@ -446,7 +446,7 @@ impl Store for SqliteStore {
     ) -> Result<Vec<RecordRestriction>, StoreError> {
         let rows: Vec<(String, String, String, String)> = sqlx::query_as(
             "SELECT record, channel, purpose, body FROM restriction \
-             WHERE tenant = ? AND account = ? AND collection = ? \
+             WHERE tenant = ? AND account = ? AND collection = ? AND lifted = 0 \
              AND record IN (SELECT value FROM json_each(?)) ORDER BY record, channel, purpose",
         )
         .bind(&self.context.tenant)

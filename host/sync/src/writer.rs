@@ -1139,17 +1139,20 @@ impl<'a> Settlement<'a> {
             // The remote protects the person: its state is taken as it is, and the rest is planned without it.
             for (name, planned) in &intent.base.consents {
                 let mut images = planned.clone();
-                let target = match self.side {
-                    Side::A => &mut images.a,
-                    Side::B => &mut images.b,
-                };
-                *target = link
-                    .base
-                    .consents
-                    .get(name)
-                    .map_or(ConsentState::Unspecified, |base| {
+                let known = link.base.consents.get(name);
+                let (state, since) = if opt_in(intent).is_some() {
+                    (ConsentState::Unsubscribed, intent.overrules)
+                } else {
+                    let state = known.map_or(ConsentState::Unspecified, |base| {
                         base.image(self.side).clone()
                     });
+                    (state, known.and_then(|base| base.since[self.side.index()]))
+                };
+                match self.side {
+                    Side::A => images.a = state,
+                    Side::B => images.b = state,
+                }
+                images.since[self.side.index()] = since;
                 link.base.consents.insert(name.clone(), images);
             }
             self.changed_links.push(link.id.clone());

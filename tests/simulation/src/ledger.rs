@@ -133,6 +133,8 @@ pub(crate) struct Notes {
     told: Vec<(String, Value)>,
     suppressed: Vec<RecordId>,
     approvals: u64,
+    /// Why writes were given up.
+    abandoned: Vec<String>,
     /// Records that are owed a fetch.
     owed: Vec<(Side, RecordId)>,
     left: Vec<(Side, RecordId, Option<String>)>,
@@ -158,6 +160,7 @@ impl Notes {
             told: Vec::new(),
             suppressed: Vec::new(),
             approvals: 0,
+            abandoned: Vec::new(),
             owed: Vec::new(),
             left: Vec::new(),
             decisions: Vec::new(),
@@ -203,6 +206,9 @@ impl Notes {
         }
         for id in &self.removed_intents {
             let _ = write!(line, "; closed {id}");
+        }
+        for why in &self.abandoned {
+            let _ = write!(line, "; given up: {why}");
         }
         for ((side, id, about), _) in &self.conflicts {
             let _ = write!(line, "; conflict {side} {id} {about}");
@@ -305,6 +311,10 @@ impl Notes {
                             {
                                 self.told.push((rule.clone(), value.clone()));
                             }
+                        }
+                        JournalKind::Abandoned => {
+                            let why = entry.detail.get("why").and_then(Value::as_str);
+                            self.abandoned.extend(why.map(str::to_owned));
                         }
                         JournalKind::Suppressed => {
                             self.suppressed.extend(entry.record.iter().cloned());

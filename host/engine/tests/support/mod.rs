@@ -122,6 +122,7 @@ pub fn seen(id: &str, value: Value) -> Observation {
         revision: None,
         modified: None,
         aliases: vec![],
+        merged_into: None,
         hash: String::new(),
     }
 }

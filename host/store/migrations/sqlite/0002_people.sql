@@ -12,7 +12,7 @@ CREATE TABLE decision (
     PRIMARY KEY (tenant, sync, side, record, about)
 ) STRICT;
 
--- Opt-outs in force; shared by all syncs on the endpoint.
+-- Opt-outs in force; shared by all syncs on the endpoint. Of one that was lifted it is known that it does not come back.
 CREATE TABLE restriction (
     tenant     TEXT NOT NULL,
     account    TEXT NOT NULL,
@@ -21,6 +21,7 @@ CREATE TABLE restriction (
     channel    TEXT NOT NULL,
     purpose    TEXT NOT NULL,
     body       TEXT NOT NULL,
+    lifted     INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (tenant, account, collection, record, channel, purpose)
 ) STRICT;
 
@@ -48,6 +49,9 @@ UPDATE meta SET at = unixepoch() * 1000000;
 -- The commit that changed a record last. `written_seq` is from now on the newest commit of which a direct answer about the
 -- record tells: our own write, or a fetch.
 ALTER TABLE observation ADD COLUMN changed_seq INTEGER;
+
+-- The record that one lives on in that is gone because the two were merged.
+ALTER TABLE observation ADD COLUMN merged_into TEXT;
 
 -- Since when a record waits. Of those that wait already nothing better is known than that they wait now.
 ALTER TABLE dirty ADD COLUMN since INTEGER NOT NULL DEFAULT 0;

@@ -158,11 +158,16 @@ pub async fn a_lifted_opt_out_is_over(store: Arc<dyn Store>) {
         in_force(&world, &["1", "2"]).await,
         [news, restriction("2", 1)]
     );
-    // An older one is the first again.
+    // The same one, seen again, stays lifted; a newer one is in force.
     world
-        .commit(vec![Change::Restrict(vec![restriction("1", 0)])])
+        .commit(vec![Change::Restrict(vec![restriction("1", 1)])])
         .await;
-    assert_eq!(in_force(&world, &["1"]).await[0], restriction("1", 0));
+    assert_eq!(in_force(&world, &["1"]).await.len(), 1);
+    assert!(other.drain().await.is_empty());
+    world
+        .commit(vec![Change::Restrict(vec![restriction("1", 2)])])
+        .await;
+    assert_eq!(in_force(&world, &["1"]).await[0], restriction("1", 2));
     assert_eq!(other.drain().await, [("1".to_owned(), false)]);
 }
 

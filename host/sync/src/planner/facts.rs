@@ -11,6 +11,9 @@ use samspel_model::{Link, LinkId, Presence, RecordId, Side};
 use crate::context::Context;
 use crate::error::SyncError;
 
+/// How often in a row records that were merged may have been merged again.
+const MERGES: usize = 8;
+
 /// What is known of the records of a batch and of those around them.
 #[derive(Default)]
 pub(super) struct Facts {
@@ -117,6 +120,7 @@ impl Facts {
             if gone.is_empty() {
                 continue;
             }
+            self.load_survivors_named(context, side, &gone).await?;
             let found = context
                 .store()
                 .records_by_key(context.endpoint(side), matching::ALIAS, &gone, 1)
@@ -126,6 +130,34 @@ impl Facts {
             self.load_links(context, side, &ids).await?;
         }
         self.load_partners(context).await
+    }
+
+    /// The records that those of which it is known were merged into, and so on.
+    async fn load_survivors_named(
+        &mut self,
+        context: &Context,
+        side: Side,
+        gone: &[String],
+    ) -> Result<(), SyncError> {
+        for gone in gone {
+            let gone = RecordId::new(gone);
+            let mut last = gone.clone();
+            for _ in 0..MERGES {
+                let seen = self.seen.get(&(side, last.clone()));
+                let Some(into) = seen.and_then(|seen| seen.merged_into.clone()) else {
+                    break;
+                };
+                self.load_seen(context, side, std::slice::from_ref(&into))
+                    .await?;
+                last = into;
+            }
+            if self.is_present(side, &last) {
+                self.load_links(context, side, std::slice::from_ref(&last))
+                    .await?;
+                self.survivors.insert((side, gone), last);
+            }
+        }
+        Ok(())
     }
 
     /// What the records said that were merged into others.

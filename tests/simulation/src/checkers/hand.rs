@@ -296,6 +296,7 @@ impl Hand {
             revision: observed.entity.revision,
             modified: observed.entity.modified,
             aliases: observed.entity.aliases,
+            merged_into: None,
         }
     }
 

@@ -140,7 +140,9 @@ impl Work<'_> {
                 let place = Arc::new(endpoint);
                 for (record, channel, purpose) in restrictions {
                     let key = (Arc::clone(&place), record, channel, purpose);
-                    self.remove(|state| &mut state.restrictions, &key);
+                    if let Some((restriction, _)) = self.state.restrictions.get(&key).cloned() {
+                        self.put(|state| &mut state.restrictions, key, (restriction, true));
+                    }
                 }
             }
             Change::Suppress(suppressions) => self.suppress(suppressions),
@@ -210,8 +212,9 @@ impl Work<'_> {
             let record = one.record;
             let key = (Arc::clone(&place), record.clone(), one.channel, one.purpose);
             let known = self.state.restrictions.get(&key);
-            if known.is_none_or(|known| known.at < one.restriction.at) {
-                self.put(|state| &mut state.restrictions, key, one.restriction);
+            if known.is_none_or(|(known, _)| known.at < one.restriction.at) {
+                let in_force = (one.restriction, false);
+                self.put(|state| &mut state.restrictions, key, in_force);
                 news.insert((place, record));
             }
         }

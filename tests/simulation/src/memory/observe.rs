@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use samspel_model::record::content_hash;
-use samspel_model::store::{Endpoint, Observation, Observed, Sequence, Source, forgotten_opt_outs};
+use samspel_model::store::{
+    Endpoint, Observation, Observed, RecordRestriction, Sequence, Source, forgotten_opt_outs,
+};
 use samspel_model::{Absence, Guard, Presence, RecordId, Revision, Tombstone};
 
-use super::state::{Key, Place, Row};
+use super::state::{Key, Place, Row, from};
 use super::work::Work;
 
 /// Where and how something was read.
@@ -77,6 +79,7 @@ fn record(work: &mut Work<'_>, reading: &Reading, observed: Observed, outcome: &
             revision: entity.revision,
             modified: entity.modified,
             aliases: entity.aliases,
+            merged_into: None,
         };
         let row = Row {
             seen,
@@ -136,6 +139,7 @@ fn record(work: &mut Work<'_>, reading: &Reading, observed: Observed, outcome: &
         now.seen.hash = hash;
     }
     now.seen.presence = Presence::Present;
+    now.seen.merged_into = None;
     now.seen.aliases = entity.aliases;
     now.seen.modified = entity.modified.or(known.seen.modified);
     now.written = written(known.written);
@@ -157,6 +161,10 @@ fn tombstone(work: &mut Work<'_>, reading: &Reading, tombstone: Tombstone, outco
     let Some(known) = row(work, &reading.place, &id) else {
         return;
     };
+    let merged_into = match &why {
+        Absence::MergedInto(into) => Some(into.clone()),
+        _ => None,
+    };
     let presence = match why {
         Absence::Archived => Presence::Archived,
         Absence::OutOfScope => Presence::OutOfScope,
@@ -169,6 +177,10 @@ fn tombstone(work: &mut Work<'_>, reading: &Reading, tombstone: Tombstone, outco
         return;
     }
     let mut now = known.clone();
+    if let Some(into) = merged_into {
+        inherit(work, reading, &known, &into);
+        now.seen.merged_into = Some(into);
+    }
     now.seen.presence = presence;
     match reading.source {
         Source::Write => now.written = Some(work.receipt.sequence),
@@ -190,6 +202,37 @@ fn tombstone(work: &mut Work<'_>, reading: &Reading, tombstone: Tombstone, outco
         work.receipt.unchanged += 1;
     }
     store(work, &reading.place, Some(&known), now);
+}
+
+/// The opt-outs of a record that was merged into another one are in force for that one too.
+fn inherit(work: &mut Work<'_>, reading: &Reading, known: &Row, into: &RecordId) {
+    let last_words = forgotten_opt_outs(&reading.place, &known.seen, &[], work.at);
+    let first = (
+        Arc::clone(&reading.place),
+        known.seen.id.clone(),
+        String::new(),
+        String::new(),
+    );
+    let in_force: Vec<RecordRestriction> = from(&work.state.restrictions, first, |key| {
+        key.0 == reading.place && key.1 == known.seen.id
+    })
+    .filter(|(_, (_, lifted))| !lifted)
+    .map(
+        |((place, _, channel, purpose), (restriction, _))| RecordRestriction {
+            endpoint: Endpoint::clone(place),
+            record: into.clone(),
+            channel: channel.clone(),
+            purpose: purpose.clone(),
+            restriction: restriction.clone(),
+        },
+    )
+    .collect();
+    let moved = last_words.into_iter().map(|one| RecordRestriction {
+        record: into.clone(),
+        ..one
+    });
+    work.restrict(moved.collect());
+    work.restrict(in_force);
 }
 
 /// Whether what was read, and differs, may be older than what is known.

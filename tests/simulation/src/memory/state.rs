@@ -76,7 +76,8 @@ pub(super) struct State {
     /// Of present records: place, field, value and record.
     pub keys: BTreeMap<(Place, String, String, RecordId), ()>,
     /// By place, record, channel and purpose.
-    pub restrictions: BTreeMap<(Place, RecordId, String, String), Restriction>,
+    /// Opt-outs, and whether they were lifted.
+    pub restrictions: BTreeMap<(Place, RecordId, String, String), (Restriction, bool)>,
     /// By pseudonym and channel.
     pub suppressions: BTreeMap<(String, String), Timestamp>,
     pub accounts: BTreeMap<String, String>,

@@ -318,7 +318,8 @@ impl Store for MemoryStore {
                 let of_record = from(&state.restrictions, first, |(at, of, ..)| {
                     *at == place && of == record
                 });
-                found.extend(of_record.map(|((.., channel, purpose), restriction)| {
+                let in_force = of_record.filter(|(_, (_, lifted))| !lifted);
+                found.extend(in_force.map(|((.., channel, purpose), (restriction, _))| {
                     RecordRestriction {
                         endpoint: endpoint.clone(),
                         record: record.clone(),

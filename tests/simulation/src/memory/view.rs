@@ -99,7 +99,8 @@ impl View<'_> {
         &self,
     ) -> impl Iterator<Item = (&Endpoint, &RecordId, &str, &str, &Restriction)> {
         let opt_outs = self.state.restrictions.iter();
-        opt_outs.map(|((place, record, channel, purpose), one)| {
+        let in_force = opt_outs.filter(|(_, (_, lifted))| !lifted);
+        in_force.map(|((place, record, channel, purpose), (one, _))| {
             (&**place, record, channel.as_str(), purpose.as_str(), one)
         })
     }
