@@ -203,6 +203,16 @@ pub fn merge_consent(
         }
         None => {
             if let Some(source) = opt_in
+                && !allowed(source)
+                && state(source.other()) == ConsentState::Unsubscribed
+            {
+                decision.conflict = Some(format!(
+                    "side {source} shows a newer opt-in than the opt-out of side {}, and `consent.opt-in-from` does not name it",
+                    source.other()
+                ));
+                return decision;
+            }
+            if let Some(source) = opt_in
                 && allowed(source)
                 && let Some(evidence) = said[source.index()]
             {
@@ -226,7 +236,7 @@ pub fn merge_consent(
 }
 
 /// When somebody opted out, if that is what is said, and dated.
-pub(crate) fn opted_out(said: &Consent) -> Option<Timestamp> {
+pub fn opted_out(said: &Consent) -> Option<Timestamp> {
     said.at.filter(|_| said.state == ConsentState::Unsubscribed)
 }
 

@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::consent::{self, Restrictions, Said, merge_consent};
 use crate::deliverability::merge_deliverability;
 use crate::merge::{Decision, SideValue, merge};
+use crate::normalize::is_empty;
 use crate::oscillation;
 use crate::policy::{FieldRule, Policy};
 
@@ -185,16 +186,18 @@ fn part(state: &LinkState<'_>, policy: &Policy, survivor: Side) -> LinkPlan {
     plan
 }
 
-/// Whether a side's record was changed since the two were last reconciled, in what flows from it.
+/// Whether a side's record was changed since the two were last reconciled, in what flows from it. What was never reconciled
+/// counts as changed: nothing is taken away with a partner that never had it.
 fn edited(state: &LinkState<'_>, policy: &Policy, side: Side) -> bool {
     policy.fields.iter().any(|rule| {
         rule.to[side.other().index()]
-            && state.base.fields.get(&rule.name).is_some_and(|base| {
-                state.seen[side.index()]
-                    .fields
-                    .get(rule.field(side))
-                    .is_some_and(|value| !rule.normalizer.same(value, base.image(side)))
-            })
+            && state.seen[side.index()]
+                .fields
+                .get(rule.field(side))
+                .is_some_and(|value| match state.base.fields.get(&rule.name) {
+                    Some(base) => !rule.normalizer.same(value, base.image(side)),
+                    None => !is_empty(value),
+                })
     })
 }
 

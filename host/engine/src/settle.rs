@@ -51,8 +51,16 @@ pub fn settle(base: &mut Base, intent: &Intent, written: &Entity, policy: &Polic
         if let Some(rule) = policy.consents.iter().find(|rule| &rule.name == name)
             && let Some(said) = consent::find(rule, target, &written.consents)
         {
-            *consent::image_mut(&mut images, target) = said.state.clone();
-            images.since[target.index()] = consent::opted_out(said);
+            let opted_out_since = said.state == ConsentState::Unsubscribed
+                && *planned.image(target) != ConsentState::Unsubscribed;
+            if opted_out_since {
+                // That is news, whatever was written.
+                *consent::image_mut(&mut images, target) = ConsentState::Unspecified;
+                images.since[target.index()] = None;
+            } else {
+                *consent::image_mut(&mut images, target) = said.state.clone();
+                images.since[target.index()] = consent::opted_out(said);
+            }
         }
         if intent.shared.contains(name) {
             // The other side has a write of its own, which makes its image true.
@@ -164,6 +172,11 @@ fn rule<'p>(intent: &Intent, name: &str, policy: &'p Policy) -> Option<&'p Field
 
 fn same(intent: &Intent, name: &str, one: &Value, other: &Value, policy: &Policy) -> bool {
     rule(intent, name, policy).map_or(one == other, |rule| rule.normalizer.same(one, other))
+}
+
+/// Whether a record that was found is what a create has made, although its person has said something else since.
+pub fn is_made(intent: &Intent, now: &Entity, policy: &Policy) -> bool {
+    fields_are_applied(intent, now, policy)
 }
 
 /// Whether a record that was found looks like a create that ended half way: its fields are as they were to be written,

@@ -64,6 +64,9 @@ pub struct Intent {
     pub shared: Vec<String>,
     /// It carries an opt-out and goes before everything else.
     pub restricts: bool,
+    /// There is more to write to the pair once this is done: it was left out for the sake of the opt-out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub and_more: bool,
     /// The time of the target's own opt-out, as it was when this was decided: an opt-in that it carries is newer than that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overrules: Option<Timestamp>,

@@ -328,8 +328,8 @@ pub struct RecordRestriction {
     pub restriction: Restriction,
 }
 
-/// The opt-outs that a record no longer shows, although nobody opted in again: some remotes forget them with the address.
-/// They stay in force. `at`: when that was noticed, for an opt-out of which neither the record tells when it was given.
+/// The opt-outs that a record no longer shows, although nobody opted in again: some remotes forget them with the address,
+/// or take an older date for the newer one. They stay in force. `at`: when that was noticed, for an opt-out of which neither the record tells when it was given.
 pub fn forgotten_opt_outs(
     endpoint: &Endpoint,
     before: &Observation,
@@ -345,7 +345,11 @@ pub fn forgotten_opt_outs(
             !now.iter().any(|now| {
                 now.channel == before.channel
                     && now.purpose == before.purpose
-                    && now.state != ConsentState::Unspecified
+                    && match now.state {
+                        ConsentState::Unspecified => false,
+                        ConsentState::Unsubscribed => now.at >= before.at,
+                        _ => true,
+                    }
             })
         })
         .map(|consent| RecordRestriction {

@@ -88,6 +88,7 @@ fn intent(number: u64) -> Intent {
         base: base(),
         shared: Vec::new(),
         restricts: false,
+        and_more: false,
         overrules: None,
         told: vec![],
     }

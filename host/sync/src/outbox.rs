@@ -135,6 +135,7 @@ mod tests {
             base: Base::default(),
             shared: Vec::new(),
             restricts,
+            and_more: false,
             overrules: None,
             told: Vec::new(),
         }

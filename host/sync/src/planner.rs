@@ -112,7 +112,20 @@ pub async fn plan_batch(
         .into_iter()
         .filter(|row| !given_up.contains(&(row.side, row.id.clone())))
         .collect();
-    let rows = refetch(context, rows).await?;
+    let fetched = rows.iter().any(|row| row.refetch);
+    let mut rows = refetch(context, rows).await?;
+    if fetched {
+        // What was fetched is marked anew, and planned here already.
+        let name = context.name();
+        for newer in context.store().dirty(name, position, BATCH).await? {
+            let marked = rows
+                .iter_mut()
+                .find(|row| row.side == newer.side && row.id == newer.id && row.refetch);
+            if let Some(row) = marked {
+                *row = newer;
+            }
+        }
+    }
     let facts = Facts::load(context, &rows).await?;
     let mut batch = Batch::new(context, known, meter.clone(), facts, in_flight, preview);
     batch.planned.waiting_for_writes = busy.len() as u64;
@@ -151,10 +164,10 @@ async fn refetch(context: &Arc<Context>, rows: Vec<Dirty>) -> Result<Vec<Dirty>,
             context.observing(Side::A).await,
             context.observing(Side::B).await,
         );
-        let mut changes: Vec<Change> = answers
-            .into_iter()
-            .flat_map(|(side, fetched)| observe_fetched(context, side, fetched, None))
-            .collect();
+        let mut changes = Vec::new();
+        for (side, fetched) in answers {
+            changes.extend(observe_fetched(context, side, fetched, None).await?);
+        }
         changes.retain(|change| !change.is_empty());
         context.commit(Step::Refetch, changes).await?;
     }

@@ -365,6 +365,7 @@ impl Reader {
                 .map(|entity| context.observed(self.side, entity))
                 .collect();
             changes.push(context.losers(self.side, &records));
+            changes.push(context.opt_outs(self.side, &records).await?);
             changes.push(Change::Observe {
                 endpoint,
                 source: Source::Listing,
@@ -445,7 +446,7 @@ impl Reader {
             .map(|(id, _)| id.clone())
             .collect();
         let _alone = context.observing(self.side).await;
-        let mut changes = observe_fetched(context, self.side, fetched, Some(number));
+        let mut changes = observe_fetched(context, self.side, fetched, Some(number)).await?;
         changes.push(Change::MarkDirty {
             side: self.side,
             ids: unread,
@@ -486,12 +487,12 @@ pub async fn fetch(
 }
 
 /// What was fetched, to be stored while nobody else stores what the side holds. Answers that failed say nothing.
-pub fn observe_fetched(
+pub async fn observe_fetched(
     context: &Context,
     side: Side,
     fetched: FetchedRecords,
     snapshot: Option<Sequence>,
-) -> Vec<Change> {
+) -> Result<Vec<Change>, SyncError> {
     let mut records = Vec::new();
     let mut tombstones = Vec::new();
     for (id, answer) in fetched.answers {
@@ -517,8 +518,9 @@ pub fn observe_fetched(
             }
         }
     }
-    vec![
+    Ok(vec![
         context.losers(side, &records),
+        context.opt_outs(side, &records).await?,
         Change::Observe {
             endpoint: context.endpoint(side).clone(),
             source: Source::Fetch,
@@ -527,7 +529,7 @@ pub fn observe_fetched(
             records,
             tombstones,
         },
-    ]
+    ])
 }
 
 /// How often both sides are read completely. The configuration was checked; a day where it cannot be read.

@@ -165,10 +165,14 @@ async fn find_out_creates(
             free.iter()
                 .position(|entity| is(&intent, entity, &context.policy))
         };
-        let (done, half) = (
+        let (applied, half) = (
             position(settle::is_applied),
             position(settle::is_half_created),
         );
+        let done = match (applied, half) {
+            (None, None) => position(settle::is_made),
+            _ => applied,
+        };
         let Some(index) = done.or(half).or((!free.is_empty()).then_some(0)) else {
             resolutions.push(Resolution::Abandoned(intent, Found::Nothing, NOT_APPLIED));
             continue;
@@ -209,6 +213,14 @@ async fn complete(
         .zip(entities)
         .collect();
     let intents = withdraw_outdated_opt_ins(context, side, intents, &mut resolutions).await?;
+    let ids: Vec<RecordId> = found.values().map(|entity| entity.id.clone()).collect();
+    let known: HashSet<RecordId> = context
+        .store()
+        .observations(context.endpoint(side), &ids)
+        .await?
+        .into_iter()
+        .map(|seen| seen.id)
+        .collect();
     let collection = context.collection(side);
     for chunk in intents.chunks(collection.capabilities.max_write.max(1) as usize) {
         let rest = chunk
@@ -237,7 +249,12 @@ async fn complete(
             resolutions.push(match outcome {
                 Outcome::Written(written) => {
                     let held = Some(entity.fields.clone());
-                    entity.fields.extend(written.fields);
+                    if known.contains(&entity.id) {
+                        // What the search found may be older than what is known.
+                        entity.fields = written.fields;
+                    } else {
+                        entity.fields.extend(written.fields);
+                    }
                     if !written.consents.is_empty() {
                         entity.consents = written.consents;
                     }

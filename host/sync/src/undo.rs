@@ -257,7 +257,7 @@ impl Undo<'_> {
         let fetched = fetch(context, side, &ids).await?;
         let answers = fetched.answers.clone();
         // What somebody changed meanwhile is planned by the next run.
-        let seen = observe_fetched(context, side, fetched, None);
+        let seen = observe_fetched(context, side, fetched, None).await?;
         context.commit(Step::Refetch, seen).await?;
         let mut intents = Vec::new();
         for ((record, link, written), (_, answer)) in writes.into_iter().zip(answers) {
@@ -423,6 +423,7 @@ impl Undo<'_> {
             base: Base::default(),
             shared: Vec::new(),
             restricts: false,
+            and_more: false,
             overrules: None,
             told: Vec::new(),
         }

@@ -418,33 +418,39 @@ async fn withdraw_overtaken(
 ) -> Result<Vec<Intent>, SyncError> {
     let keys: HashMap<String, String> = intents
         .iter()
-        .filter(|intent| matches!(intent.effect, Effect::Create))
+        .filter(|intent| !matches!(intent.effect, Effect::Remove(..)))
         .filter_map(|intent| {
             let key = context.policy.match_key(side, &intent.patch)?;
             Some((intent.id.clone(), key))
         })
         .collect();
-    let mut held: HashSet<String> = HashSet::new();
+    let mut held: HashMap<String, Vec<RecordId>> = HashMap::new();
     if !keys.is_empty() {
         let field = context.policy.match_rule().field(side);
         let asked: Vec<String> = keys.values().cloned().collect();
         let holders = context
             .store()
-            .records_by_key(context.endpoint(side), field, &asked, 1)
+            .records_by_key(context.endpoint(side), field, &asked, 2)
             .await?;
-        held.extend(holders.into_iter().map(|(key, _)| key));
+        for (key, id) in holders {
+            held.entry(key).or_default().push(id);
+        }
     }
     let mut current = Vec::with_capacity(intents.len());
     for intent in intents {
+        let holders = keys.get(&intent.id).and_then(|key| held.get(key));
         let why = match intent.effect.target_record() {
-            None => keys
-                .get(&intent.id)
-                .filter(|key| held.contains(*key) && Guard::KeyMustBeUnique.stands())
+            None => holders
+                .filter(|_| Guard::KeyMustBeUnique.stands())
                 .map(|_| KEY_EXISTS),
             Some(id) => seen
                 .get(id)
                 .filter(|seen| settle::is_overtaken(&intent, seen, &context.policy))
-                .map(|_| "the record was read anew meanwhile"),
+                .map(|_| "the record was read anew meanwhile")
+                .or(holders
+                    .filter(|_| Guard::MergeIsProposed.stands())
+                    .and_then(|holders| holders.iter().find(|holder| *holder != id))
+                    .map(|_| KEY_EXISTS)),
         };
         match why {
             Some(why) => resolutions.push(Resolution::Abandoned(intent, Found::Known, why)),
@@ -545,7 +551,8 @@ async fn outdated(
             let write = write.as_ref();
             write.and_then(|write| write.deliverability.clone())
         };
-        let why = if now.writes.iter().flatten().any(SideWrite::restricts) {
+        let owed = now.writes[side.index()].as_ref();
+        let why = if owed.is_some_and(SideWrite::restricts) {
             "an opt-out goes first"
         } else if intent.deliverability.is_some()
             && bounces(&now.writes[side.index()]) != intent.deliverability
@@ -1000,6 +1007,9 @@ impl<'a> Settlement<'a> {
                         settled.fields.extend(held);
                     }
                     settle::settle(&mut link.base, intent, &settled, &self.context.policy, now);
+                    if intent.and_more {
+                        self.dirty[side.index()].push(entity.id.clone());
+                    }
                     let more =
                         settle::shows_more(&link.base, intent, &entity, &self.context.policy);
                     if more || !intent.shared.is_empty() {
@@ -1156,7 +1166,7 @@ impl<'a> Settlement<'a> {
                 link.base.consents.insert(name.clone(), images);
             }
             self.changed_links.push(link.id.clone());
-            if !intent.patch.is_empty() || intent.deliverability.is_some() {
+            if !intent.patch.is_empty() || intent.deliverability.is_some() || intent.and_more {
                 self.again(intent);
                 return Closing::Again;
             }

@@ -79,6 +79,25 @@ pub(crate) struct Agreement {
     pub bounces: bool,
     /// Hours between full comparisons.
     pub full_hours: u32,
+    /// How much a run may do.
+    pub valves: Valves,
+}
+
+/// So many, or so many percent of the pairs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Valves {
+    /// Creates of a run after the first sync.
+    pub creates: (u64, u64),
+    /// Changes of one field.
+    pub changes: (u64, u64),
+}
+
+impl Valves {
+    /// What the engine takes where the operator says nothing.
+    pub const DEFAULT: Self = Self {
+        creates: (100, 20),
+        changes: (200, 50),
+    };
 }
 
 impl Agreement {
@@ -128,6 +147,14 @@ impl Agreement {
             opt_in_from: *chance.of(&[[false, false], [true, false], [false, true], [true, true]]),
             bounces: chance.percent(70),
             full_hours: *chance.of(&[2, 6, 24]),
+            valves: if chance.percent(25) {
+                Valves {
+                    creates: (u64::from(chance.between(1, 3)), 10),
+                    changes: (u64::from(chance.between(1, 3)), 10),
+                }
+            } else {
+                Valves::DEFAULT
+            },
         }
     }
 
@@ -213,6 +240,10 @@ impl Agreement {
             "consent": { "opt-in-from": sides },
             "deliverability": if self.bounces { "both" } else { "none" },
             "full-comparison": format!("{}h", self.full_hours),
+            "valves": {
+                "creates": { "count": self.valves.creates.0, "percent": self.valves.creates.1 },
+                "changes": { "count": self.valves.changes.0, "percent": self.valves.changes.1 },
+            },
         })
     }
 }

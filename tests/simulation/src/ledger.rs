@@ -64,6 +64,10 @@ pub(crate) struct SyncLedger {
     pub apart: BTreeSet<RecordId>,
     /// Pairs that were, and are no more.
     pub former: Vec<[RecordId; 2]>,
+    /// The first sync is complete.
+    pub first_done: bool,
+    /// The run in which two records became a pair.
+    pub met_in: BTreeMap<LinkId, String>,
 }
 
 impl SyncLedger {
@@ -124,21 +128,28 @@ pub(crate) struct Notes {
     /// Pairs.
     pub links: Vec<Link>,
     removed_links: Vec<LinkId>,
-    intents: Vec<Intent>,
+    /// Writes that are decided.
+    pub intents: Vec<Intent>,
     removed_intents: Vec<String>,
     conflicts: Vec<((Side, RecordId, String), Value)>,
     resolved: Vec<(Side, RecordId, Vec<String>)>,
-    parked: Vec<((Side, RecordId), String)>,
+    /// Records that failed for good, and why.
+    pub parked: Vec<((Side, RecordId), String)>,
     unparked: Vec<(Side, RecordId)>,
     told: Vec<(String, Value)>,
     suppressed: Vec<RecordId>,
     approvals: u64,
+    /// The first sync is complete.
+    first_done: bool,
+    /// The run that is noted in the journal of the commit.
+    run: Option<String>,
     /// Why writes were given up.
     abandoned: Vec<String>,
     /// Records that are owed a fetch.
     owed: Vec<(Side, RecordId)>,
     left: Vec<(Side, RecordId, Option<String>)>,
-    decisions: Vec<Decision>,
+    /// What operators said.
+    pub decisions: Vec<Decision>,
 }
 
 impl Notes {
@@ -160,6 +171,8 @@ impl Notes {
             told: Vec::new(),
             suppressed: Vec::new(),
             approvals: 0,
+            first_done: false,
+            run: None,
             abandoned: Vec::new(),
             owed: Vec::new(),
             left: Vec::new(),
@@ -302,8 +315,10 @@ impl Notes {
                 self.unparked
                     .extend(ids.iter().map(|id| (*side, id.clone())));
             }
+            Change::PutState(state) => self.first_done |= state.first_done.is_some(),
             Change::Journal(entries) => {
                 for entry in entries {
+                    self.run = self.run.take().or_else(|| entry.run.clone());
                     match entry.kind {
                         JournalKind::Lost => {
                             if let (Some(Value::String(rule)), Some(value)) =
@@ -395,7 +410,11 @@ impl Ledger {
         for link in &notes.links {
             let records = [link.a.clone(), link.b.clone()];
             let moved = sync.links.get(&link.id).map(|known| known.records.clone());
-            sync.former.extend(moved.filter(|known| *known != records));
+            let met = moved.as_ref() != Some(&records);
+            sync.former.extend(moved.filter(|_| met));
+            if let Some(run) = notes.run.as_ref().filter(|_| met) {
+                sync.met_in.insert(link.id.clone(), run.clone());
+            }
             sync.links.insert(
                 link.id.clone(),
                 LinkFacts {
@@ -441,6 +460,7 @@ impl Ledger {
         }
         sync.parked.extend(notes.parked.iter().cloned());
         sync.told.extend(notes.told.iter().cloned());
+        sync.first_done |= notes.first_done;
         sync.suppressed.extend(notes.suppressed.iter().cloned());
         sync.approvals += notes.approvals;
         sync.left.extend(notes.left.iter().cloned());
@@ -546,6 +566,11 @@ impl Ledger {
                     next.push((system, into.clone()));
                 }
             }
+            let absorbed = systems[system].records.iter().filter(|(_, record)| {
+                let last = record.shown_versions().next_back();
+                last.is_some_and(|last| last.standing == Standing::Merged(id.clone()))
+            });
+            next.extend(absorbed.map(|(id, _)| (system, id.clone())));
             for place in next {
                 if found.insert(place.clone()) {
                     open.push(place);

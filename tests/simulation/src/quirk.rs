@@ -52,7 +52,7 @@ quirks! {
     NoConsentDate => "does not tell when somebody opted in or out",
     StampsConsent => "stamps what it is told about consent with its own time",
     // ---- what happens to a call ----
-    ItemRejected => "rejects one item of a batch that succeeds",
+    ItemRejected => "rejects one item of a batch that succeeds, now and later",
     ItemDeferred => "puts off one item of a batch that succeeds",
     ThrottledFor => "asks for patience and says how long",
     ThrottledBare => "asks for patience without saying how long",

@@ -134,6 +134,10 @@ impl Store for FaultyStore {
         self.passes(Failpoint::Lease(LeaseStep::Acquire, When::Before))
             .await;
         let result = self.inner.acquire_lease(sync, owner, now, ttl).await;
+        if let Ok(lease) = &result {
+            let mut state = self.world.state();
+            state.leases.insert(sync.to_owned(), lease.token);
+        }
         self.world
             .step(|| format!("{sync}: lease: {}", ok(&result)));
         self.passes(Failpoint::Lease(LeaseStep::Acquire, When::After))
@@ -231,8 +235,21 @@ impl Store for FaultyStore {
             }
             self.read_back(&notes).await?;
             let now = self.world.clock.now();
-            self.world.state().check(
-                |facts, checks, findings| checks.committed(facts, &notes, findings),
+            let mut state = self.world.state();
+            let lost = state
+                .leases
+                .get(&lease.sync)
+                .is_some_and(|newest| *newest > lease.token);
+            state.check(
+                |facts, checks, findings| {
+                    if lost {
+                        findings.add(
+                            6,
+                            format!("a commit under a lease on {} that was lost", lease.sync),
+                        );
+                    }
+                    checks.committed(facts, &notes, findings);
+                },
                 now,
             );
         }

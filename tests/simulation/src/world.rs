@@ -1,6 +1,6 @@
 //! A world: the systems and their people, what the host has stored, and who watches over it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
@@ -73,6 +73,8 @@ pub(crate) struct State {
     pub store_fails: Option<u32>,
     /// Write calls and items that reached a system.
     pub writes: u64,
+    /// The newest lease of each sync.
+    pub leases: BTreeMap<String, u64>,
 }
 
 impl World {
@@ -108,6 +110,7 @@ impl World {
                 crash: None,
                 store_fails: None,
                 writes: 0,
+                leases: BTreeMap::new(),
             }),
         }
     }

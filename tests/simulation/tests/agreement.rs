@@ -193,6 +193,7 @@ fn intent() -> impl Strategy<Value = Intent> {
             base: Base::default(),
             shared: Vec::new(),
             restricts: false,
+            and_more: false,
             overrules: None,
             told: vec![],
         },

@@ -237,6 +237,7 @@ impl World {
                 base: write.base.clone(),
                 shared: write.shared.clone(),
                 restricts: false,
+                and_more: false,
                 overrules: None,
                 told: vec![],
             };

@@ -51,6 +51,7 @@ pub(super) fn intent(name: &str) -> Intent {
         base: Base::default(),
         shared: vec!["email".to_owned()],
         restricts: true,
+        and_more: false,
         overrules: None,
         told: vec![],
     }

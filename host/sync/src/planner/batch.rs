@@ -26,6 +26,16 @@ use crate::accounts::{Class, Row};
 use crate::context::Context;
 use crate::error::SyncError;
 
+/// What was found out about a link besides its plan.
+struct Outcome {
+    /// What is left to a person.
+    subjects: Vec<String>,
+    /// It was made, or moved, by this batch.
+    is_new: bool,
+    /// There is more to write once its opt-outs are written.
+    and_more: bool,
+}
+
 /// The decisions of one batch.
 pub(super) struct Batch<'a> {
     pub context: &'a Arc<Context>,
@@ -103,7 +113,8 @@ impl<'a> Batch<'a> {
             self.looked_at[row.side.index()].push((row.id.clone(), Vec::new()));
             self.done(row, Class::Noop, Vec::new());
         } else if let Some(former) = self.alias(row.side, &seen) {
-            self.relink(row, &former);
+            let survivor = (row.side, row.id.clone());
+            self.relink(row, &former, survivor);
         } else {
             self.unlinked(row, &seen);
         }
@@ -160,8 +171,7 @@ impl<'a> Batch<'a> {
     /// planned with both partners in view; otherwise the link goes on under the id that is left.
     fn merged(&mut self, row: Dirty, mut link: Link, side: Side, survivor: &RecordId) {
         let Some(other) = self.facts.link(side, survivor).cloned() else {
-            // The survivor is in the batch, takes the link over, and is planned with it.
-            self.done(row, Class::Noop, Vec::new());
+            self.relink(row, &link, (side, survivor.clone()));
             return;
         };
         self.done_links.insert(link.id.clone());
@@ -171,23 +181,21 @@ impl<'a> Batch<'a> {
         self.done(row, Class::Noop, Vec::new());
     }
 
-    /// The partners of records that were merged into those of a link, where they are still there: they are one person's
-    /// too.
-    fn twins(&self, link: &Link, seen: &[Observation; 2]) -> Vec<(Side, RecordId)> {
-        let mut twins = Vec::new();
+    /// The links of records that were merged into those of this one: their side, and the link. Their partners are one
+    /// person's too.
+    fn absorbed(&self, link: &Link, seen: &[Observation; 2]) -> Vec<(Side, Link)> {
+        let mut absorbed = Vec::new();
         for side in Side::BOTH {
             for alias in &seen[side.index()].aliases {
-                let Some(former) = self.facts.link(side, alias).filter(|of| of.id != link.id)
-                else {
-                    continue;
-                };
-                let twin = former.record(side.other()).clone();
-                if self.facts.is_present(side.other(), &twin) {
-                    twins.push((side.other(), twin));
-                }
+                let former = self.facts.link(side, alias);
+                absorbed.extend(
+                    former
+                        .filter(|of| of.id != link.id)
+                        .map(|former| (side, former.clone())),
+                );
             }
         }
-        twins
+        absorbed
     }
 
     /// Plans a link. `is_new`: it was made, or moved, by this batch.
@@ -230,13 +238,22 @@ impl<'a> Batch<'a> {
             return;
         }
         self.done_links.insert(link.id.clone());
-        if self.preview.is_none() && Guard::OptOutGoesFirst.stands() && split_opt_outs(&mut decided)
-        {
-            self.again.push(link.a.clone());
-        }
+        let and_more = self.preview.is_none()
+            && Guard::OptOutGoesFirst.stands()
+            && split_opt_outs(&mut decided);
         let mut subjects = Vec::new();
         let apart = told.iter().any(|told| told.about == subject::MERGE);
-        for (side, twin) in self.twins(&link, &seen).into_iter().filter(|_| !apart) {
+        for (side, mut former) in self.absorbed(&link, &seen) {
+            let twin = former.record(side.other()).clone();
+            let side = side.other();
+            let is_there = self.facts.is_present(side, &twin);
+            if !former.base.ended {
+                self.end(&mut former);
+                self.links.push(former);
+            }
+            if apart || !is_there {
+                continue;
+            }
             subjects.push(subject::MERGE.to_owned());
             self.conflict(
                 Side::A,
@@ -253,7 +270,12 @@ impl<'a> Batch<'a> {
         if !is_new {
             self.hold_changes(&link, &seen, &told, &mut decided, &mut subjects);
         }
-        self.decided(row, &mut link, seen, decided, subjects, is_new);
+        let outcome = Outcome {
+            subjects,
+            is_new,
+            and_more,
+        };
+        self.decided(row, &mut link, seen, decided, outcome);
     }
 
     fn decided(
@@ -262,9 +284,13 @@ impl<'a> Batch<'a> {
         link: &mut Link,
         seen: [Observation; 2],
         decided: LinkPlan,
-        mut subjects: Vec<String>,
-        is_new: bool,
+        outcome: Outcome,
     ) {
+        let Outcome {
+            mut subjects,
+            is_new,
+            and_more,
+        } = outcome;
         let mut changed = is_new;
         if decided.advances() {
             settle::advance(&mut link.base, decided.advance);
@@ -306,7 +332,7 @@ impl<'a> Batch<'a> {
         let mut intents = Vec::new();
         for (side, write) in Side::BOTH.into_iter().zip(decided.writes) {
             if let Some(write) = write {
-                intents.push(self.update(side, link, &seen, write));
+                intents.push(self.update(side, link, &seen, write, and_more));
             }
         }
         match decided.ending {
@@ -384,6 +410,7 @@ impl<'a> Batch<'a> {
         link: &Link,
         seen: &[Observation; 2],
         write: SideWrite,
+        and_more: bool,
     ) -> String {
         let restricts = write.restricts();
         if let Some(preview) = self.preview.as_deref_mut()
@@ -408,6 +435,7 @@ impl<'a> Batch<'a> {
                 base: write.base,
                 shared: write.shared,
                 restricts,
+                and_more: and_more && restricts,
                 overrules: opt_out(&seen[side.index()]),
                 told: self.facts.told(Side::A, &link.a).to_vec(),
             },
@@ -441,6 +469,7 @@ impl<'a> Batch<'a> {
                 base: Base::default(),
                 shared: Vec::new(),
                 restricts: false,
+                and_more: false,
                 overrules: None,
                 told: self.facts.told(Side::A, &link.a).to_vec(),
             },

@@ -406,8 +406,8 @@ impl Facts {
             .fold(Restrictions::default(), |restrictions, (side, id)| {
                 let restrictions = restrictions.with(policy, side, self.restrictions(side, id));
                 match self.seen.get(&(side, id.clone())) {
-                    Some(gone) if gone.presence == Presence::Gone => {
-                        restrictions.with_last_words(policy, side, gone)
+                    Some(merged) if self.survivor(side, id).is_some() => {
+                        restrictions.with_last_words(policy, side, merged)
                     }
                     _ => restrictions,
                 }

@@ -23,17 +23,16 @@ impl Batch<'_> {
     }
 
     /// A record was merged into this one: its link goes on under the id that is left.
-    pub fn relink(&mut self, row: Dirty, former: &Link) {
+    pub fn relink(&mut self, row: Dirty, former: &Link, survivor: (Side, RecordId)) {
+        let (at, id) = survivor;
         let mut link = former.clone();
-        match row.side {
-            Side::A => link.a = row.id.clone(),
-            Side::B => link.b = row.id.clone(),
+        match at {
+            Side::A => link.a = id.clone(),
+            Side::B => link.b = id.clone(),
         }
-        let partner = link.record(row.side.other()).clone();
-        let seen = [row.side, row.side.other()].map(|side| {
-            let id = if side == row.side { &row.id } else { &partner };
-            self.facts.seen.get(&(side, id.clone())).cloned()
-        });
+        let partner = link.record(at.other()).clone();
+        let seen = [(at, id.clone()), (at.other(), partner)]
+            .map(|record| self.facts.seen.get(&record).cloned());
         let [Some(own), Some(other)] = seen else {
             self.planned.waiting_for_reading += 1;
             return;
@@ -41,20 +40,20 @@ impl Batch<'_> {
         self.note(
             JournalKind::Linked,
             Some(&link),
-            Some((row.side, row.id.clone())),
-            json!({ "merged": former.record(row.side) }),
+            Some((at, id.clone())),
+            json!({ "merged": former.record(at) }),
         );
         let known = self
             .facts
-            .restricted(&self.context.policy, [(row.side, former.record(row.side))]);
+            .restricted(&self.context.policy, [(at, former.record(at))]);
         for rule in self.context.policy.consents.clone() {
             if let Some(restriction) = known.get(&rule) {
                 let restriction = restriction.clone();
-                self.restrict(row.side, &row.id.clone(), &rule.name, &restriction);
+                self.restrict(at, &id, &rule.name, &restriction);
             }
         }
         self.facts.put_link(link.clone());
-        let pair = if row.side == Side::A {
+        let pair = if at == Side::A {
             [own, other]
         } else {
             [other, own]
@@ -343,6 +342,7 @@ impl Batch<'_> {
                 shared: write.shared,
                 // A record that starts with an opt-out takes nothing away from anybody: it need not overtake.
                 restricts: restricts && former.is_some(),
+                and_more: false,
                 overrules: None,
                 told: self.facts.told(source, &seen.id).to_vec(),
             },

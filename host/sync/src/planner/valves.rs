@@ -41,11 +41,11 @@ impl Batch<'_> {
     ) {
         let context = self.context;
         for rule in &context.policy.fields {
-            let written = plan.writes.iter().flatten();
-            if !written
-                .into_iter()
-                .any(|write| write.base.fields.contains_key(&rule.name))
-            {
+            let is_written = Side::BOTH.into_iter().any(|side| {
+                let write = plan.writes[side.index()].as_ref();
+                write.is_some_and(|write| write.patch.contains_key(rule.field(side)))
+            });
+            if !is_written {
                 continue;
             }
             let about = format!("{}{}", subject::HOLD_CHANGE, rule.name);

@@ -188,7 +188,7 @@ fn precedes(
     }
     // The remote protects the person, and takes nothing more.
     let sync = &facts.ledger.syncs[arrival.sync];
-    if sync.suppressed.contains(&target.1) {
+    if sync.suppressed.contains(&target.1) || sync.suppressed.contains(&source.1) {
         return;
     }
     // Somebody decides whether a newer opt-in holds.
@@ -229,7 +229,13 @@ fn bounced(facts: &Facts<'_>, arrival: &Arrival<'_>, source: &Place, findings: &
         .target()
         .and_then(|target| {
             // What the host knew when it sent the write: that the target moved since is a race that nobody can win.
-            let seq = facts.ledger.stored_before(&target, arrival.begun)?;
+            let told = |seq: &u64| {
+                let at = facts.ledger.values.get(&target).and_then(|at| at.get(seq));
+                at.is_some_and(|bits| bits & (1 << Field::Email.index()) != 0)
+            };
+            let stored = facts.ledger.stored.get(&target)?.iter().rev();
+            let before = stored.filter(|(_, step)| *step < arrival.begun);
+            let seq = before.map(|(seq, _)| *seq).find(told)?;
             let record = facts.systems[target.0].records.get(&target.1)?;
             record.version(seq)?.address()
         })

@@ -10,20 +10,27 @@ use crate::violation::Findings;
 
 /// A create reaches a system: nobody with that address may be known to the host there.
 pub(crate) fn arrives(facts: &Facts<'_>, arrival: &Arrival<'_>, findings: &mut Findings) {
-    let (WriteOp::Create(create), Some(decided)) = (arrival.op, &arrival.decided) else {
+    let Some(decided) = &arrival.decided else {
         return;
     };
+    // An address that another record has makes one person of two.
+    let fields = match arrival.op {
+        WriteOp::Create(create) => &create.fields,
+        WriteOp::Update(update) => &update.patch,
+        WriteOp::Remove(_) => return,
+    };
+    let target = arrival.target();
     let name = Field::Email.name(arrival.system);
-    let Some(Plain::Text(address)) = create
-        .fields
-        .get(name)
-        .map(|value| plain(Field::Email, value))
+    let Some(Plain::Text(address)) = fields.get(name).map(|value| plain(Field::Email, value))
     else {
         return;
     };
     let system = &facts.systems[arrival.system];
     for id in system.holders(&address) {
         let place = (arrival.system, id.clone());
+        if target.as_ref() == Some(&place) {
+            continue;
+        }
         let Some(seq) = facts.ledger.stored_before(&place, decided.step) else {
             continue;
         };

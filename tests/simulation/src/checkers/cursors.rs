@@ -63,7 +63,12 @@ impl Cursors {
                     || known_gone
                     || cursor.incomplete;
                 let gone = !version.is_live() && unheld;
-                let superseded = system.now(id).is_some_and(|now| !now.is_live() && unheld);
+                let passed = system.records.get(id).and_then(|record| {
+                    let mut back = record.versions.iter().rev();
+                    back.find(|version| version.seq <= place)
+                });
+                let superseded = passed.is_some_and(|passed| !passed.is_live() && unheld)
+                    || system.now(id).is_some_and(|now| !now.is_live() && unheld);
                 let here = notes.observed.iter().any(|(place, _)| *place == at);
                 if !known && !gone && !superseded && !here {
                     findings.add(

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use samspel_model::WriteOp;
 
 use crate::checkers::{Arrival, Facts};
-use crate::systems::{Standing, Version};
+use crate::field::{is_empty, same};
+use crate::ledger::Place;
+use crate::systems::{By, Standing, Version};
 use crate::violation::Findings;
 
 /// Removals, by run.
@@ -47,6 +49,7 @@ impl Deletes {
                 ),
             );
         }
+        edited(facts, arrival, &source, findings);
         let sync = &facts.ledger.syncs[arrival.sync];
         let links = sync.links.len() as u64;
         let (count, most) = self
@@ -60,6 +63,64 @@ impl Deletes {
             findings.add(
                 9,
                 format!("a run takes {count} records away of {most} pairs; {allowed} are allowed"),
+            );
+        }
+    }
+}
+
+/// An edit beats a delete: what somebody has written to the record that is taken away was shown to the other side, or is
+/// told as lost.
+fn edited(facts: &Facts<'_>, arrival: &Arrival<'_>, source: &Place, findings: &mut Findings) {
+    let agreement = &facts.agreements[arrival.sync];
+    let sync = &facts.ledger.syncs[arrival.sync];
+    let other = arrival.side.other();
+    let (Some(decided), Some(target)) = (&arrival.decided, arrival.target()) else {
+        return;
+    };
+    // Where the gone one would not be made anew, its partner goes with it.
+    if !agreement.create[other.index()] {
+        return;
+    }
+    let records = |place: &Place| facts.systems[place.0].records.get(&place.1);
+    let stored = facts.ledger.stored_before(&target, decided.step);
+    let (Some(here), Some(there), Some(seq)) = (records(&target), records(source), stored) else {
+        return;
+    };
+    let Some(version) = here.version(seq) else {
+        return;
+    };
+    for mapping in agreement
+        .fields
+        .iter()
+        .filter(|mapping| mapping.to[other.index()])
+    {
+        let field = mapping.field;
+        let value = &version.values[field.index()];
+        let by_user = here
+            .versions
+            .iter()
+            .rev()
+            .skip_while(|version| version.seq != seq)
+            .take_while(|version| same(field, &version.values[field.index()], value))
+            .last()
+            .is_some_and(|version| version.by == By::User);
+        let arrived = there
+            .versions
+            .iter()
+            .any(|version| same(field, &version.values[field.index()], value));
+        let left = sync
+            .left
+            .iter()
+            .any(|(_, id, _)| *id == source.1 || *id == target.1);
+        let told = left || sync.told.iter().any(|(_, told)| same(field, told, value));
+        if by_user && !is_empty(value) && !arrived && !told {
+            findings.add(
+                9,
+                format!(
+                    "{} takes {value} in {field:?} away, which somebody wrote and {} never held",
+                    arrival.words(),
+                    source.1
+                ),
             );
         }
     }

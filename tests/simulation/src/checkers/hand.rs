@@ -6,14 +6,16 @@
 )]
 
 use samspel_model::intent::{Effect, Intent};
-use samspel_model::store::{Change, Commit, Conflict, Cursor, Observation, Observed, Source, Step};
+use samspel_model::store::{
+    Change, Commit, Conflict, Cursor, Observation, Observed, Parked, Source, Step,
+};
 use samspel_model::{
     Base, Consent, ConsentState, Create, Deliverability, DeliverabilityState, FieldBase, Fields,
     Link, LinkId, Presence, RecordId, Removal, Remove, Side, Update, WriteOp,
 };
 use serde_json::Value;
 
-use crate::agreement::{Agreement, Mapping, Newcomers, Rule};
+use crate::agreement::{Agreement, Mapping, Newcomers, Rule, Valves};
 use crate::checkers::{Arrival, Facts};
 use crate::field::Field;
 use crate::ledger::{Decided, Ledger, Notes};
@@ -80,6 +82,7 @@ impl Hand {
                 opt_in_from: [true, true],
                 bounces: true,
                 full_hours: 24,
+                valves: Valves::DEFAULT,
             }],
             ledger: Ledger::new(1),
             step: 1,
@@ -231,6 +234,21 @@ impl Hand {
             b: "b001".into(),
             base,
         }])])
+    }
+
+    /// A commit that parks a record of A.
+    pub fn parked_notes(&self, id: &str) -> Notes {
+        self.notes(vec![Change::Park(vec![Parked {
+            side: Side::A,
+            record: id.into(),
+            at: timestamp(0),
+            cause: "refused".to_owned(),
+        }])])
+    }
+
+    /// A commit that decides on a write.
+    pub fn intent_notes(&self, intent: Intent) -> Notes {
+        self.notes(vec![Change::PutIntents(vec![intent])])
     }
 
     /// The two are a pair.
@@ -406,6 +424,7 @@ impl Hand {
                 base: Base::default(),
                 shared: Vec::new(),
                 restricts: false,
+                and_more: false,
             },
             step: self.step,
             open: true,

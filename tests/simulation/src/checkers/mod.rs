@@ -13,6 +13,8 @@ pub(crate) mod lost;
 pub(crate) mod quiescence;
 pub(crate) mod regression;
 pub(crate) mod silence;
+pub(crate) mod tried;
+pub(crate) mod valves;
 
 #[cfg(test)]
 pub(crate) mod hand;
@@ -23,6 +25,7 @@ use samspel_model::{RecordId, Side, WriteOp};
 use crate::agreement::Agreement;
 use crate::ledger::{Decided, Ledger, Notes, Place, SyncLedger};
 use crate::systems::{Applied, System, Version};
+use crate::time::Millis;
 use crate::violation::Findings;
 
 /// What is true in the world.
@@ -138,6 +141,10 @@ pub(crate) struct Checks {
     pub deletes: deletes::Deletes,
     /// 12.
     pub bounds: bounds::Bounds,
+    /// 9 and 2.
+    pub valves: valves::Valves,
+    /// 12.
+    pub tried: tried::Tried,
     /// By sync: a run is being taken back.
     pub undoing: Vec<bool>,
 }
@@ -151,18 +158,27 @@ impl Checks {
             cursors: cursors::Cursors::default(),
             deletes: deletes::Deletes::default(),
             bounds: bounds::Bounds::new(syncs),
+            valves: valves::Valves::default(),
+            tried: tried::Tried::default(),
             undoing: vec![false; syncs],
         }
     }
 
     /// A write reaches a system, and is not applied yet.
-    pub fn arrives(&mut self, facts: &Facts<'_>, arrival: &Arrival<'_>, findings: &mut Findings) {
+    pub fn arrives(
+        &mut self,
+        facts: &Facts<'_>,
+        arrival: &Arrival<'_>,
+        now: Millis,
+        findings: &mut Findings,
+    ) {
         atomicity::arrives(facts, arrival, findings);
         let undoing = self.undoing[arrival.sync];
         invention::arrives(facts, arrival, undoing, findings);
         creates::arrives(facts, arrival, findings);
         if !undoing {
             self.deletes.arrives(facts, arrival, findings);
+            self.valves.arrives(facts, arrival, now, findings);
         }
         consents::arrives(facts, arrival, findings);
     }
@@ -190,5 +206,6 @@ impl Checks {
     pub fn committed(&mut self, facts: &Facts<'_>, notes: &Notes, findings: &mut Findings) {
         atomicity::committed(facts, notes, findings);
         self.cursors.committed(facts, notes, findings);
+        self.tried.committed(facts, notes, findings);
     }
 }

@@ -60,6 +60,13 @@ impl Story {
             if crowd && round == 1 {
                 teller.exodus();
             }
+            if round == 2 {
+                match teller.chance.below(100) {
+                    0..=3 => teller.quarrel(),
+                    4..=7 => teller.influx(),
+                    _ => {}
+                }
+            }
         }
         Self {
             seed,
@@ -288,6 +295,34 @@ impl Teller {
             .clone();
         for person in 0..self.persons {
             self.people(1, system, person, deed.clone());
+        }
+    }
+
+    /// Two remotes rewrite each other's values, again and again.
+    fn quarrel(&mut self) {
+        let person = self.person();
+        let sync = self.chance.below(self.syncs as u32) as usize;
+        let (this, that) = (0, sync + 1);
+        let numbers = [self.number(), self.number()];
+        for _ in 0..6 {
+            for (system, number) in [(this, numbers[0]), (that, numbers[1])] {
+                let edit = Deed::Edit {
+                    field: Field::Name,
+                    number,
+                    hidden: false,
+                };
+                self.people(30 * SECOND, system, person, edit);
+                let act = Act::Run { sync, full: false };
+                self.tell(30 * SECOND, act);
+            }
+        }
+    }
+
+    /// Many arrive at once.
+    fn influx(&mut self) {
+        let system = self.system();
+        for person in 0..self.chance.between(4, 8) {
+            self.arrive(1, system, 100 + person as usize);
         }
     }
 

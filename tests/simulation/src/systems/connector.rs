@@ -373,7 +373,14 @@ impl SimConnector {
             if index > 0 {
                 self.between_items().await;
             }
-            if place(Quirk::ItemRejected) == Some(index) {
+            let subject = match op {
+                WriteOp::Create(create) => create.idempotency_key.clone(),
+                WriteOp::Update(update) => update.id.to_string(),
+                WriteOp::Remove(remove) => remove.id.to_string(),
+            };
+            let refused = self.system(|system, _| system.refuses.contains(&subject));
+            if refused || place(Quirk::ItemRejected) == Some(index) {
+                self.system(|system, _| system.refuses.insert(subject));
                 self.world.state().hit(Quirk::ItemRejected);
                 outcomes.push(Outcome::Rejected {
                     reason: "this remote does not want it".to_owned(),
@@ -480,7 +487,7 @@ impl SimConnector {
             begun: under.begun,
         };
         state.check(
-            |facts, checks, findings| checks.arrives(facts, &arrival, findings),
+            |facts, checks, findings| checks.arrives(facts, &arrival, now, findings),
             now,
         );
         let before =

@@ -8,7 +8,7 @@ mod collection;
 mod connector;
 mod listing;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use samspel_model::store::Observation;
@@ -233,6 +233,8 @@ pub(crate) struct System {
     pub layouts_read: Vec<u32>,
     /// It does not answer before this.
     pub away_until: Millis,
+    /// The records that it will not write to, and the keys of creates that it will not make.
+    pub refuses: BTreeSet<String>,
     /// What its quirks did.
     pub hit: Quirks,
     next_id: u32,
@@ -249,6 +251,7 @@ impl System {
             layout: 1,
             layouts_read: Vec::new(),
             away_until: 0,
+            refuses: BTreeSet::new(),
             hit: Quirks::default(),
             next_id: 0,
         }
