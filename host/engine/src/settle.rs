@@ -15,8 +15,15 @@ use crate::policy::{FieldRule, Policy};
 
 /// Lays the base entries of a confirmed write over a link's base. The source's image is what was planned from; the
 /// target's is what the remote says it now holds, which may differ from what was sent.
-/// `at`: when it was written.
-pub fn settle(base: &mut Base, intent: &Intent, written: &Entity, policy: &Policy, at: Timestamp) {
+/// `at`: when it was written. `tried_before`: a create under the same key was sent before, and not found.
+pub fn settle(
+    base: &mut Base,
+    intent: &Intent,
+    written: &Entity,
+    policy: &Policy,
+    at: Timestamp,
+    tried_before: bool,
+) {
     let target = intent.target;
     if matches!(intent.effect, Effect::Update(_)) {
         for (name, sent) in &intent.patch {
@@ -28,7 +35,9 @@ pub fn settle(base: &mut Base, intent: &Intent, written: &Entity, policy: &Polic
     }
     // Some remotes answer a create with the record that an earlier attempt has made, as people have changed it since.
     let made_before = matches!(intent.effect, Effect::Create)
-        && policy.match_key(target, &intent.patch) != policy.match_key(target, &written.fields);
+        && (tried_before
+            || policy.match_key(target, &intent.patch)
+                != policy.match_key(target, &written.fields));
     for (name, planned) in &intent.base.fields {
         let mut images = planned.clone();
         if let Some(rule) = policy.fields.iter().find(|rule| &rule.name == name)

@@ -736,6 +736,14 @@ pub trait Store: Send + Sync {
     /// Records waiting to be planned, after a position, in order.
     async fn dirty(&self, sync: &str, after: u64, limit: u32) -> Result<Vec<Dirty>, StoreError>;
 
+    /// Which of these records must be fetched before they are planned, in order of their ids.
+    async fn owed(
+        &self,
+        sync: &str,
+        side: Side,
+        ids: &[RecordId],
+    ) -> Result<Vec<RecordId>, StoreError>;
+
     /// What is known of these records; unknown ones are left out.
     async fn observations(
         &self,

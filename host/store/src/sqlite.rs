@@ -215,6 +215,26 @@ impl Store for SqliteStore {
             .collect()
     }
 
+    async fn owed(
+        &self,
+        sync: &str,
+        side: Side,
+        records: &[RecordId],
+    ) -> Result<Vec<RecordId>, StoreError> {
+        let rows: Vec<String> = sqlx::query_scalar(
+            "SELECT id FROM dirty WHERE tenant = ? AND sync = ? AND side = ? AND refetch = 1 \
+             AND id IN (SELECT value FROM json_each(?)) ORDER BY id",
+        )
+        .bind(&self.context.tenant)
+        .bind(sync)
+        .bind(side.to_string())
+        .bind(ids(records)?)
+        .fetch_all(&self.readers)
+        .await
+        .map_err(self.failed("reading the queue"))?;
+        Ok(rows.into_iter().map(RecordId::new).collect())
+    }
+
     async fn observations(
         &self,
         endpoint: &Endpoint,

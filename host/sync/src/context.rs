@@ -155,6 +155,8 @@ pub struct Context {
     pub settling: tokio::sync::Mutex<()>,
     /// What a side holds is not stored while a settlement looks at what is stored of it.
     observing: [tokio::sync::Mutex<()>; 2],
+    /// Creates that were sent in this run, perhaps, and given up.
+    tried: Mutex<HashSet<String>>,
     /// When the lease was last known to be ours.
     renewed: Mutex<Timestamp>,
 }
@@ -180,6 +182,7 @@ impl Context {
             lease,
             run: parts.ids.next(),
             in_flight: Mutex::default(),
+            tried: Mutex::default(),
             settling: tokio::sync::Mutex::default(),
             renewed: Mutex::new(parts.clock.now()),
             observing: [tokio::sync::Mutex::default(), tokio::sync::Mutex::default()],
@@ -269,6 +272,18 @@ impl Context {
     /// Nobody else stores what a side holds for as long as this is held.
     pub async fn observing(&self, side: Side) -> tokio::sync::MutexGuard<'_, ()> {
         self.observing[side.index()].lock().await
+    }
+
+    /// A create was given up. It is made again under the same key.
+    pub fn tried(&self, key: &str) {
+        let mut tried = self.tried.lock().unwrap_or_else(PoisonError::into_inner);
+        tried.insert(key.to_owned());
+    }
+
+    /// Whether a create was given up before.
+    pub fn was_tried(&self, key: &str) -> bool {
+        let tried = self.tried.lock().unwrap_or_else(PoisonError::into_inner);
+        tried.contains(key)
     }
 
     pub fn in_flight(&self) -> MutexGuard<'_, InFlight> {

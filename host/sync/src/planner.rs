@@ -13,7 +13,7 @@ use std::sync::Arc;
 use samspel_engine::create::Skip;
 use samspel_engine::valve::Meter;
 use samspel_model::intent::Intent;
-use samspel_model::store::{Change, Dirty, Step};
+use samspel_model::store::{Dirty, Step};
 use samspel_model::{Guard, LinkId, RecordId, Side};
 
 use crate::accounts::Row;
@@ -126,7 +126,13 @@ pub async fn plan_batch(
             }
         }
     }
-    let facts = Facts::load(context, &rows).await?;
+    let mut facts = Facts::load(context, &rows).await?;
+    let owed = owed(context, &facts, &rows).await?;
+    if !owed.is_empty() {
+        // What is known of a partner may be old news, too.
+        refetch(context, owed).await?;
+        facts = Facts::load(context, &rows).await?;
+    }
     let mut batch = Batch::new(context, known, meter.clone(), facts, in_flight, preview);
     batch.planned.waiting_for_writes = busy.len() as u64;
     for row in rows {
@@ -136,6 +142,38 @@ pub async fn plan_batch(
     let mut planned = batch.store().await?;
     planned.after = position;
     Ok(planned)
+}
+
+/// The partners of these records that must be fetched and wait further back in the queue.
+async fn owed(
+    context: &Arc<Context>,
+    facts: &Facts,
+    rows: &[Dirty],
+) -> Result<Vec<Dirty>, SyncError> {
+    let mut owed = Vec::new();
+    let in_batch: HashSet<(Side, &RecordId)> = rows.iter().map(|row| (row.side, &row.id)).collect();
+    for side in Side::BOTH {
+        let partners: Vec<RecordId> = facts
+            .links
+            .values()
+            .map(|link| link.record(side))
+            .filter(|id| !in_batch.contains(&(side, *id)))
+            .cloned()
+            .collect();
+        if partners.is_empty() {
+            continue;
+        }
+        let name = context.name();
+        let ids = context.store().owed(name, side, &partners).await?;
+        owed.extend(ids.into_iter().map(|id| Dirty {
+            position: 0,
+            side,
+            id,
+            refetch: true,
+            since: context.now(),
+        }));
+    }
+    Ok(owed)
 }
 
 /// Fetches the records whose stored state may be older than our own write.

@@ -774,6 +774,9 @@ impl<'a> Settlement<'a> {
                 if let Some(id) = intent.effect.target_record() {
                     wrote.abandoned.push((intent.target, id.clone()));
                 }
+                if matches!(intent.effect, Effect::Create) {
+                    self.context.tried(&intent.id);
+                }
                 if why == KEY_EXISTS {
                     // It is to meet that one, without the partner that it had.
                     self.replaced.extend(intent.link.clone());
@@ -955,6 +958,8 @@ impl<'a> Settlement<'a> {
                     source,
                     held,
                 } = written;
+                // The answer to the rest of a create tells nothing of the fields that were written before.
+                let answer = held.is_some().then(|| entity.clone());
                 let entity = settle::completed(intent, entity);
                 let made = (side, entity.id.clone());
                 let source_record = (side.other(), intent.source_record.clone());
@@ -1006,7 +1011,9 @@ impl<'a> Settlement<'a> {
                     if let Some(held) = held {
                         settled.fields.extend(held);
                     }
-                    settle::settle(&mut link.base, intent, &settled, &self.context.policy, now);
+                    let policy = &self.context.policy;
+                    let tried_before = self.context.was_tried(&intent.id);
+                    settle::settle(&mut link.base, intent, &settled, policy, now, tried_before);
                     if intent.and_more {
                         self.dirty[side.index()].push(entity.id.clone());
                     }
@@ -1016,7 +1023,7 @@ impl<'a> Settlement<'a> {
                         self.dirty[side.index()].push(entity.id.clone());
                     }
                 }
-                let observed = self.context.observed(side, entity);
+                let observed = self.context.observed(side, answer.unwrap_or(entity));
                 match source {
                     Source::Write => self.written.push(observed),
                     Source::Fetch => self.read.push(observed),

@@ -187,6 +187,19 @@ impl Store for Blocking {
         call!(self.reset(lease))
     }
 
+    async fn owed(
+        &self,
+        sync: &str,
+        side: Side,
+        ids: &[RecordId],
+    ) -> Result<Vec<RecordId>, StoreError> {
+        let (store, sync, ids) = (self.store()?, sync.to_owned(), ids.to_vec());
+        done(
+            &self.runtime,
+            async move { store.owed(&sync, side, &ids).await },
+        )
+    }
+
     async fn dirty(&self, sync: &str, after: u64, limit: u32) -> Result<Vec<Dirty>, StoreError> {
         let (store, sync) = (self.store()?, sync.to_owned());
         done(&self.runtime, async move {

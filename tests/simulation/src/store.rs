@@ -262,6 +262,15 @@ impl Store for FaultyStore {
         self.read(self.inner.reset(lease)).await
     }
 
+    async fn owed(
+        &self,
+        sync: &str,
+        side: Side,
+        ids: &[RecordId],
+    ) -> Result<Vec<RecordId>, StoreError> {
+        self.read(self.inner.owed(sync, side, ids)).await
+    }
+
     async fn dirty(&self, sync: &str, after: u64, limit: u32) -> Result<Vec<Dirty>, StoreError> {
         self.read(self.inner.dirty(sync, after, limit)).await
     }

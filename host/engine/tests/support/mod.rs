@@ -260,7 +260,7 @@ impl World {
                 aliases: vec![],
                 modified: None,
             };
-            settle::settle(&mut self.base, &intent, &written, policy, now());
+            settle::settle(&mut self.base, &intent, &written, policy, now(), false);
         }
         planned
     }

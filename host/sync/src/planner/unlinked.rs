@@ -264,11 +264,13 @@ impl Batch<'_> {
         let source = side.other();
         let survivor = &seen[source.index()];
         let context = self.context;
-        let records = Side::BOTH.map(|side| (side, link.record(side).clone()));
-        let restricted = self.facts.restricted(
-            &context.policy,
-            records.iter().map(|(side, id)| (*side, id)),
-        );
+        let records = Side::BOTH.into_iter().flat_map(|side| {
+            let aliases = seen[side.index()].aliases.iter();
+            aliases
+                .chain([link.record(side)])
+                .map(move |record| (side, record))
+        });
+        let restricted = self.facts.restricted(&context.policy, records);
         match plan_create(
             &context.policy,
             source,

@@ -67,7 +67,13 @@ impl Cursors {
                     let mut back = record.versions.iter().rev();
                     back.find(|version| version.seq <= place)
                 });
-                let superseded = passed.is_some_and(|passed| !passed.is_live() && unheld)
+                // What changed once more is in the feed once more.
+                let told_later = system.records.get(id).is_some_and(|record| {
+                    let mut later = record.versions.iter().rev();
+                    later.any(|version| version.seq > place && version.told)
+                });
+                let superseded = told_later
+                    || passed.is_some_and(|passed| !passed.is_live() && unheld)
                     || system.now(id).is_some_and(|now| !now.is_live() && unheld);
                 let here = notes.observed.iter().any(|(place, _)| *place == at);
                 if !known && !gone && !superseded && !here {

@@ -100,6 +100,24 @@ impl Store for MemoryStore {
         self.write("resetting a sync", |state| state.reset(lease))
     }
 
+    async fn owed(
+        &self,
+        sync: &str,
+        side: Side,
+        ids: &[RecordId],
+    ) -> Result<Vec<RecordId>, StoreError> {
+        let name: Name = Arc::from(sync);
+        self.read(|state| {
+            let owed = |id: &&RecordId| {
+                let slot = (Arc::clone(&name), side, (*id).clone());
+                let position = state.queued.get(&slot);
+                let row = position.and_then(|at| state.queue.get(&(Arc::clone(&name), *at)));
+                row.is_some_and(|row| row.refetch)
+            };
+            once(ids).into_iter().filter(owed).cloned().collect()
+        })
+    }
+
     async fn dirty(&self, sync: &str, after: u64, limit: u32) -> Result<Vec<Dirty>, StoreError> {
         let Some(first) = after.checked_add(1) else {
             return Ok(Vec::new());
