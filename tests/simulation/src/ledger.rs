@@ -26,6 +26,8 @@ pub(crate) struct LinkFacts {
     pub records: [RecordId; 2],
     /// Nothing flows any more.
     pub ended: bool,
+    /// The world's step when they became one.
+    pub since: u64,
 }
 
 /// A write that was decided.
@@ -372,6 +374,15 @@ fn named(detail: &Value) -> Vec<RecordId> {
     }
 }
 
+/// What is taken into account of who is one person.
+#[derive(Debug, Clone, Copy)]
+enum Knowledge {
+    /// What was known before a step.
+    Before(u64),
+    /// What is known, and what was once.
+    Ever,
+}
+
 impl Ledger {
     /// An empty one.
     pub fn new(syncs: usize) -> Self {
@@ -411,6 +422,10 @@ impl Ledger {
             let records = [link.a.clone(), link.b.clone()];
             let moved = sync.links.get(&link.id).map(|known| known.records.clone());
             let met = moved.as_ref() != Some(&records);
+            let since = match sync.links.get(&link.id) {
+                Some(known) if !met => known.since,
+                _ => step,
+            };
             sync.former.extend(moved.filter(|_| met));
             if let Some(run) = notes.run.as_ref().filter(|_| met) {
                 sync.met_in.insert(link.id.clone(), run.clone());
@@ -420,6 +435,7 @@ impl Ledger {
                 LinkFacts {
                     records: [link.a.clone(), link.b.clone()],
                     ended: link.base.ended,
+                    since,
                 },
             );
         }
@@ -517,8 +533,9 @@ impl Ledger {
         start: &Place,
         agreements: &[Agreement],
         systems: &[System],
+        before: u64,
     ) -> BTreeSet<Place> {
-        self.cluster(start, agreements, systems, false)
+        self.cluster(start, agreements, systems, Knowledge::Before(before))
     }
 
     /// The same, with those that were once of the person.
@@ -528,7 +545,7 @@ impl Ledger {
         agreements: &[Agreement],
         systems: &[System],
     ) -> BTreeSet<Place> {
-        self.cluster(start, agreements, systems, true)
+        self.cluster(start, agreements, systems, Knowledge::Ever)
     }
 
     fn cluster(
@@ -536,8 +553,17 @@ impl Ledger {
         start: &Place,
         agreements: &[Agreement],
         systems: &[System],
-        ever: bool,
+        knowledge: Knowledge,
     ) -> BTreeSet<Place> {
+        let (ever, before) = match knowledge {
+            Knowledge::Ever => (true, u64::MAX),
+            Knowledge::Before(step) => (false, step),
+        };
+        let shown = |place: &Place| {
+            let known = self.shown.get(place)?;
+            let (seq, _) = known.iter().rev().find(|(_, step)| *step < before)?;
+            systems[place.0].records.get(&place.1)?.version(*seq)
+        };
         let mut found = BTreeSet::from([start.clone()]);
         let mut open = vec![start.clone()];
         while let Some((system, id)) = open.pop() {
@@ -546,7 +572,8 @@ impl Ledger {
                 let Some(side) = agreement.side(system) else {
                     continue;
                 };
-                let now = sync.links.values().map(|link| &link.records);
+                let now = sync.links.values().filter(|link| link.since < before);
+                let now = now.map(|link| &link.records);
                 let former = sync.former.iter().filter(|_| ever);
                 for records in now.chain(former) {
                     if records[side.index()] == id {
@@ -556,21 +583,17 @@ impl Ledger {
                 }
             }
             // Merges are known as far as they were shown.
-            let shown = systems[system]
-                .records
-                .get(&id)
-                .and_then(|record| record.shown_versions().next_back());
-            if let Some(shown) = shown {
+            if let Some(shown) = shown(&(system, id.clone())) {
                 next.extend(shown.aliases.iter().map(|alias| (system, alias.clone())));
                 if let Standing::Merged(into) = &shown.standing {
                     next.push((system, into.clone()));
                 }
             }
-            let absorbed = systems[system].records.iter().filter(|(_, record)| {
-                let last = record.shown_versions().next_back();
+            let absorbed = systems[system].records.keys().filter(|other| {
+                let last = shown(&(system, (*other).clone()));
                 last.is_some_and(|last| last.standing == Standing::Merged(id.clone()))
             });
-            next.extend(absorbed.map(|(id, _)| (system, id.clone())));
+            next.extend(absorbed.map(|other| (system, other.clone())));
             for place in next {
                 if found.insert(place.clone()) {
                     open.push(place);

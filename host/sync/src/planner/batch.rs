@@ -200,6 +200,16 @@ impl<'a> Batch<'a> {
 
     /// Plans a link. `is_new`: it was made, or moved, by this batch.
     pub fn pair(&mut self, row: Dirty, mut link: Link, seen: [Observation; 2], is_new: bool) {
+        let absorbed = self.absorbed(&link, &seen);
+        let busy = absorbed.iter().any(|(_, former)| {
+            Side::BOTH
+                .into_iter()
+                .any(|side| self.is_busy(side, former.record(side)))
+        });
+        if busy {
+            self.planned.waiting_for_writes += 1;
+            return;
+        }
         // What was said as one of the records that were merged into these was said by the same person.
         let mut restricted = self.facts.restricted(
             &self.context.policy,
@@ -243,7 +253,7 @@ impl<'a> Batch<'a> {
             && split_opt_outs(&mut decided);
         let mut subjects = Vec::new();
         let apart = told.iter().any(|told| told.about == subject::MERGE);
-        for (side, mut former) in self.absorbed(&link, &seen) {
+        for (side, mut former) in absorbed {
             let twin = former.record(side.other()).clone();
             let side = side.other();
             let is_there = self.facts.is_present(side, &twin);

@@ -397,21 +397,29 @@ impl Facts {
 
     /// The opt-outs in force for the person behind these records.
     pub fn restricted<'r>(
-        &self,
+        &'r self,
         policy: &Policy,
         records: impl IntoIterator<Item = (Side, &'r RecordId)>,
     ) -> Restrictions {
-        records
-            .into_iter()
-            .fold(Restrictions::default(), |restrictions, (side, id)| {
-                let restrictions = restrictions.with(policy, side, self.restrictions(side, id));
-                match self.seen.get(&(side, id.clone())) {
-                    Some(merged) if self.survivor(side, id).is_some() => {
-                        restrictions.with_last_words(policy, side, merged)
-                    }
-                    _ => restrictions,
+        // Who was merged into somebody is that person, whatever became of the record.
+        let records = records.into_iter().flat_map(|(side, id)| {
+            let next = move |id: &&RecordId| {
+                let seen = self.seen.get(&(side, (*id).clone()));
+                seen.and_then(|seen| seen.merged_into.as_ref())
+            };
+            std::iter::successors(Some(id), next)
+                .take(MERGES)
+                .map(move |id| (side, id))
+        });
+        records.fold(Restrictions::default(), |restrictions, (side, id)| {
+            let restrictions = restrictions.with(policy, side, self.restrictions(side, id));
+            match self.seen.get(&(side, id.clone())) {
+                Some(merged) if self.survivor(side, id).is_some() => {
+                    restrictions.with_last_words(policy, side, merged)
                 }
-            })
+                _ => restrictions,
+            }
+        })
     }
 
     /// The same with what an erased person with this match key had said.

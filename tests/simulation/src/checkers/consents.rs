@@ -26,13 +26,10 @@ pub(crate) fn arrives(facts: &Facts<'_>, arrival: &Arrival<'_>, findings: &mut F
     let create = decided.intent.effect == Effect::Create;
     let mut person = facts
         .ledger
-        .person(&source, facts.agreements, facts.systems);
+        .person(&source, facts.agreements, facts.systems, arrival.begun);
     if let Some(target) = arrival.target() {
-        person.extend(
-            facts
-                .ledger
-                .person(&target, facts.agreements, facts.systems),
-        );
+        let ledger = facts.ledger;
+        person.extend(ledger.person(&target, facts.agreements, facts.systems, arrival.begun));
     }
     let person: Vec<Place> = person.into_iter().collect();
     // An operator may say which side's word holds.
@@ -171,7 +168,7 @@ fn precedes(
     else {
         return;
     };
-    if !there.said.is_out() || here.said.is_out() || now.said.is_out() {
+    if !there.is_live() || !there.said.is_out() || here.said.is_out() || now.said.is_out() {
         return;
     }
     // What the person said last. Whether newer evidence may lift an opt-out is asked where something is lifted.
