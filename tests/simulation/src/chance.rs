@@ -15,6 +15,8 @@ pub(crate) enum Stream {
     Store,
     /// Random numbers that the host asks for.
     Host,
+    /// Whether a process stands still while another one takes its place.
+    Meeting,
 }
 
 impl Stream {
@@ -23,6 +25,7 @@ impl Stream {
             Self::Story => 1,
             Self::Store => 2,
             Self::Host => 3,
+            Self::Meeting => 4,
             Self::System(index) => 16 + index as u64,
         }
     }

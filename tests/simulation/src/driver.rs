@@ -311,6 +311,10 @@ impl Driver {
         {
             let mut state = self.world.state();
             state.checks.bounds.run_begins(index);
+            state.checks.reading[index] = match &job {
+                Job::Run(options) if options.hints.is_empty() => Some(now),
+                _ => None,
+            };
             state.checks.undoing[index] = matches!(job, Job::Undo(_));
         }
         self.world

@@ -39,6 +39,8 @@ pub(crate) struct Decided {
     pub step: u64,
     /// It is stored and not settled.
     pub open: bool,
+    /// The world's step when it was settled.
+    pub closed: u64,
 }
 
 /// What is stored about one sync.
@@ -446,12 +448,14 @@ impl Ledger {
                     intent: intent.clone(),
                     step,
                     open: true,
+                    closed: 0,
                 },
             );
         }
         for id in &notes.removed_intents {
             if let Some(decided) = sync.decided.get_mut(id) {
                 decided.open = false;
+                decided.closed = step;
             }
         }
         for decision in &notes.decisions {

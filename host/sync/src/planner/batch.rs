@@ -125,6 +125,14 @@ impl<'a> Batch<'a> {
         self.in_flight.contains(&(side, id.clone())) || self.context.in_flight().contains(side, id)
     }
 
+    /// Whether everything that could have the key of a new record on a side is known.
+    pub fn is_read(&self, side: Side) -> bool {
+        self.known.caught_up[side.index()]
+            // A remote that refuses a second record with the key tells of one that was not read yet.
+            || (self.known.hinted && self.context.policy.unique_match[side.index()])
+            || !Guard::CreateAfterReading.stands()
+    }
+
     // ---- linked records ------------------------------------------------------------------------------------------
 
     fn linked(&mut self, row: Dirty, link: Link) {
@@ -245,6 +253,12 @@ impl<'a> Batch<'a> {
         {
             // How many there are is known once everything was planned: all of them are carried out, or none.
             self.planned.waiting_removals.push(link.id);
+            return;
+        }
+        if let Some(Ending::Recreate(side)) = decided.ending
+            && !self.is_read(side)
+        {
+            self.planned.waiting_for_reading += 1;
             return;
         }
         self.done_links.insert(link.id.clone());

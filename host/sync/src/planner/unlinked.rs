@@ -113,10 +113,7 @@ impl Batch<'_> {
         let unique =
             |side: Side| policy.unique_match[side.index()] || self.known.caught_up[side.index()];
         let (own_unique, other_unique) = (unique(side), unique(other));
-        let other_is_read = self.known.caught_up[other.index()]
-            // A remote that refuses a second record with the key tells of one that was not read yet.
-            || (self.known.hinted && policy.unique_match[other.index()])
-            || !Guard::CreateAfterReading.stands();
+        let other_is_read = self.is_read(other);
         let proposal = if Guard::KeyMustBeUnique.stands() {
             propose(twins, &candidates)
         } else {

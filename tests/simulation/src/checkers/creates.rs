@@ -5,7 +5,8 @@ use samspel_model::WriteOp;
 use crate::checkers::{Arrival, Facts};
 use crate::field::{Field, Plain, plain};
 use crate::quirk::Quirk;
-use crate::systems::Applied;
+use crate::systems::{Applied, Version};
+use crate::time::Millis;
 use crate::violation::Findings;
 
 /// A create reaches a system: nobody with that address may be known to the host there.
@@ -56,6 +57,46 @@ pub(crate) fn arrives(facts: &Facts<'_>, arrival: &Arrival<'_>, findings: &mut F
     }
 }
 
+/// How long listings may lag behind, in milliseconds.
+const LAG: Millis = 20_000;
+
+/// A create reaches a system in a run that reads both sides: who was there before it began must have been seen.
+pub(crate) fn after_reading(
+    facts: &Facts<'_>,
+    arrival: &Arrival<'_>,
+    begun: Option<Millis>,
+    findings: &mut Findings,
+) {
+    let (WriteOp::Create(create), Some(begun)) = (arrival.op, begun) else {
+        return;
+    };
+    let address = create.fields.get(Field::Email.name(arrival.system));
+    let Some(Plain::Text(address)) = address.map(|value| plain(Field::Email, value)) else {
+        return;
+    };
+    let system = &facts.systems[arrival.system];
+    for (id, record) in &system.records {
+        let holds = |version: &&std::sync::Arc<Version>| {
+            version.is_live() && version.address().as_deref() == Some(address.as_str())
+        };
+        let since = record.versions.iter().rev().take_while(holds).last();
+        let old = since.is_some_and(|first| first.at < begun - LAG);
+        let shown = facts
+            .ledger
+            .shown
+            .contains_key(&(arrival.system, id.clone()));
+        if old && !shown {
+            findings.add(
+                5,
+                format!(
+                    "{} arrives for {address}, and {id}, which had that address before the run began, was not read yet",
+                    arrival.words()
+                ),
+            );
+        }
+    }
+}
+
 /// A create was applied: the record that it comes from must not have another one there.
 pub(crate) fn applied(
     facts: &Facts<'_>,
@@ -63,6 +104,15 @@ pub(crate) fn applied(
     applied: &Applied,
     findings: &mut Findings,
 ) {
+    // A call that a process had begun before it stood still, and that arrives when another one has looked for it in vain: only
+    // a remote that knows a create again could refuse it.
+    if arrival
+        .decided
+        .as_ref()
+        .is_some_and(|decided| !decided.open)
+    {
+        return;
+    }
     let (WriteOp::Create(create), Some(made), Some(source)) =
         (arrival.op, &applied.id, arrival.source(facts))
     else {

@@ -428,6 +428,7 @@ impl Hand {
             },
             step: self.step,
             open: true,
+            closed: 0,
         }
     }
 

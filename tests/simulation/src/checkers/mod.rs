@@ -97,9 +97,17 @@ pub(crate) fn target(op: &WriteOp) -> Option<&RecordId> {
     }
 }
 
-/// The stored write that an item carries out: one that is not settled, and says the same.
-pub(crate) fn intent_of(sync: &SyncLedger, side: Side, op: &WriteOp) -> Option<Decided> {
-    let open = |decided: &&Decided| decided.open && decided.intent.target == side;
+/// The stored write that an item carries out: one that says the same, and was not settled when its call began. (A process
+/// that stands still in the middle of a call cannot take it back.)
+pub(crate) fn intent_of(
+    sync: &SyncLedger,
+    side: Side,
+    op: &WriteOp,
+    begun: u64,
+) -> Option<Decided> {
+    let open = |decided: &&Decided| {
+        (decided.open || decided.closed > begun) && decided.intent.target == side
+    };
     let says = |intent: &Intent| match op {
         WriteOp::Create(create) => {
             intent.effect == Effect::Create
@@ -145,6 +153,8 @@ pub(crate) struct Checks {
     pub valves: valves::Valves,
     /// 12.
     pub tried: tried::Tried,
+    /// By sync: when a run began that reads both sides.
+    pub reading: Vec<Option<Millis>>,
     /// By sync: a run is being taken back.
     pub undoing: Vec<bool>,
 }
@@ -160,6 +170,7 @@ impl Checks {
             bounds: bounds::Bounds::new(syncs),
             valves: valves::Valves::default(),
             tried: tried::Tried::default(),
+            reading: vec![None; syncs],
             undoing: vec![false; syncs],
         }
     }
@@ -176,6 +187,7 @@ impl Checks {
         let undoing = self.undoing[arrival.sync];
         invention::arrives(facts, arrival, undoing, findings);
         creates::arrives(facts, arrival, findings);
+        creates::after_reading(facts, arrival, self.reading[arrival.sync], findings);
         if !undoing {
             self.deletes.arrives(facts, arrival, findings);
             self.valves.arrives(facts, arrival, now, findings);

@@ -68,13 +68,45 @@ impl Story {
                 }
             }
         }
+        let mut steps = teller.steps;
+        meeting(seed, &mut steps);
         Self {
             seed,
             systems,
             agreements,
-            steps: teller.steps,
+            steps,
         }
     }
+}
+
+/// In some stories a process stands still in the middle of a run, for longer than its lease: another one takes its place, and
+/// the two meet.
+fn meeting(seed: u64, steps: &mut Vec<Step>) {
+    let mut chance = Chance::new(seed, Stream::Meeting);
+    if !chance.percent(4) {
+        return;
+    }
+    let runs: Vec<(usize, usize)> = steps
+        .iter()
+        .enumerate()
+        .filter_map(|(at, step)| match step.act {
+            Act::Run { sync, .. } => Some((at, sync)),
+            _ => None,
+        })
+        .collect();
+    if runs.is_empty() {
+        return;
+    }
+    let (at, sync) = *chance.of(&runs);
+    let stall = Step {
+        after: Millis::from(chance.between(5, 120)),
+        act: Act::Stall(Millis::from(chance.between(66_000, 67_000))),
+    };
+    let run = Step {
+        after: Millis::from(chance.between(65_000, 66_900)),
+        act: Act::Run { sync, full: false },
+    };
+    steps.splice(at + 1..=at, [stall, run]);
 }
 
 fn system(chance: &mut Chance, name: &'static str) -> SystemConfig {

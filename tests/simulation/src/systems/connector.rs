@@ -468,7 +468,8 @@ impl SimConnector {
         state.step += 1;
         state.writes += 1;
         let step = state.step;
-        let intent = checkers::intent_of(&state.ledger.syncs[self.sync], self.side, op);
+        let intent =
+            checkers::intent_of(&state.ledger.syncs[self.sync], self.side, op, under.begun);
         let person = intent
             .as_ref()
             .and_then(|decided| {
