@@ -155,6 +155,9 @@ impl Overlay<'_> {
                 id: id.clone(),
             };
             self.new_keys.insert(id.clone(), keys);
+            let absorbed = entity.aliases.iter();
+            self.merged
+                .extend(absorbed.map(|alias| (alias.as_str().to_owned(), entity.id.clone())));
             self.receipt.changed += 1;
             self.changed.push(id.clone());
             self.keep(None, revised(row, entity.revision.as_ref()));
@@ -182,7 +185,15 @@ impl Overlay<'_> {
             return Ok(());
         }
         let earlier: Vec<RecordId> = decode("the aliases of record", &id, &row.aliases)?;
-        let news = differs || entity.aliases.iter().any(|alias| !earlier.contains(alias));
+        let absorbed = entity
+            .aliases
+            .iter()
+            .filter(|alias| !earlier.contains(alias));
+        let absorbed: Vec<_> = absorbed
+            .map(|alias| (alias.as_str().to_owned(), entity.id.clone()))
+            .collect();
+        let news = differs || !absorbed.is_empty();
+        self.merged.extend(absorbed);
 
         let old: Vec<Key> = decode("the keys of record", &id, &row.keys)?;
         let keys = merged_keys(&old, observed.keys, |field| {

@@ -576,7 +576,8 @@ impl Ledger {
                 let Some(side) = agreement.side(system) else {
                     continue;
                 };
-                let now = sync.links.values().filter(|link| link.since < before);
+                let now = sync.links.values();
+                let now = now.filter(|link| ever || (link.since < before && !link.ended));
                 let now = now.map(|link| &link.records);
                 let former = sync.former.iter().filter(|_| ever);
                 for records in now.chain(former) {

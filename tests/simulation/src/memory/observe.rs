@@ -69,6 +69,9 @@ fn record(work: &mut Work<'_>, reading: &Reading, observed: Observed, outcome: &
         Source::Listing => before,
     };
     let Some(known) = row(work, &reading.place, &id) else {
+        for alias in &entity.aliases {
+            inherit_rows(work, &reading.place, alias, &id);
+        }
         let seen = Observation {
             id: id.clone(),
             presence: Presence::Present,
@@ -116,10 +119,16 @@ fn record(work: &mut Work<'_>, reading: &Reading, observed: Observed, outcome: &
         store(work, &reading.place, Some(&known), now);
         return;
     }
-    let renamed = entity
+    let absorbed: Vec<RecordId> = entity
         .aliases
         .iter()
-        .any(|alias| !known.seen.aliases.contains(alias));
+        .filter(|alias| !known.seen.aliases.contains(alias))
+        .cloned()
+        .collect();
+    for alias in &absorbed {
+        inherit_rows(work, &reading.place, alias, &id);
+    }
+    let renamed = !absorbed.is_empty();
     // Of a key that was not read nothing new is known as long as its field holds what it held.
     let kept = known.keys.iter().filter(|(field, _)| {
         fields.get(field) == known.seen.fields.get(field)
@@ -204,17 +213,27 @@ fn tombstone(work: &mut Work<'_>, reading: &Reading, tombstone: Tombstone, outco
     store(work, &reading.place, Some(&known), now);
 }
 
-/// The opt-outs of a record that was merged into another one are in force for that one too.
+/// The opt-outs of a record that was merged into another one are in force for that one too, and what it said last.
 fn inherit(work: &mut Work<'_>, reading: &Reading, known: &Row, into: &RecordId) {
     let last_words = forgotten_opt_outs(&reading.place, &known.seen, &[], work.at);
+    let moved = last_words.into_iter().map(|one| RecordRestriction {
+        record: into.clone(),
+        ..one
+    });
+    work.restrict(moved.collect());
+    inherit_rows(work, &reading.place, &known.seen.id, into);
+}
+
+/// The opt-outs that are stored with a record are in force for another one too.
+fn inherit_rows(work: &mut Work<'_>, place: &Place, merged: &RecordId, into: &RecordId) {
     let first = (
-        Arc::clone(&reading.place),
-        known.seen.id.clone(),
+        Arc::clone(place),
+        merged.clone(),
         String::new(),
         String::new(),
     );
     let in_force: Vec<RecordRestriction> = from(&work.state.restrictions, first, |key| {
-        key.0 == reading.place && key.1 == known.seen.id
+        key.0 == *place && key.1 == *merged
     })
     .filter(|(_, (_, lifted))| !lifted)
     .map(
@@ -227,11 +246,6 @@ fn inherit(work: &mut Work<'_>, reading: &Reading, known: &Row, into: &RecordId)
         },
     )
     .collect();
-    let moved = last_words.into_iter().map(|one| RecordRestriction {
-        record: into.clone(),
-        ..one
-    });
-    work.restrict(moved.collect());
     work.restrict(in_force);
 }
 
