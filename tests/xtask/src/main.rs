@@ -8,6 +8,7 @@ mod cargo;
 mod connectors;
 mod demo;
 mod error;
+mod fuzz;
 mod guest;
 mod live;
 mod simulate;
@@ -68,6 +69,10 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
+    /// Try cursors, mapping expressions and configurations on inputs that break parsers
+    ///
+    /// cargo-fuzz is installed below target/tools where it is missing; a C++ compiler is needed.
+    Fuzz(fuzz::Args),
     /// Play seeds of the deterministic simulation: the whole loop against simulated systems, people and crashes
     ///
     /// All arguments go to the simulation, such as `--seeds 10000 --threads 2`, `--replay SEED --trace`,
@@ -100,6 +105,7 @@ fn run(task: Task) -> Result<ExitCode, XtaskError> {
         Task::Demo { args } => demo::run(&workspace, &args),
         Task::Bench(args) => bench::run(&workspace, &args),
         Task::Live { args } => live::run(&workspace, &args),
+        Task::Fuzz(args) => fuzz::run(&workspace, &args).map(|()| ExitCode::SUCCESS),
         Task::Simulate { args } => simulate::run(&workspace, &args),
     }
 }
