@@ -28,6 +28,10 @@ struct Outcome {
     settled: Vec<RecordId>,
     changed: Vec<RecordId>,
     refetch: Vec<RecordId>,
+    /// Opt-outs that a record no longer shows.
+    forgotten: Vec<RecordRestriction>,
+    /// Records that were merged, and what into.
+    merged: Vec<(RecordId, RecordId)>,
 }
 
 /// See [`samspel_model::store::Change::Observe`].
@@ -44,6 +48,13 @@ pub(super) fn observe(
     for one in tombstones {
         tombstone(work, reading, one, &mut outcome);
     }
+    work.restrict(std::mem::take(&mut outcome.forgotten));
+    let inherited = outcome
+        .merged
+        .iter()
+        .flat_map(|(merged, into)| in_force(work, &reading.place, merged, into))
+        .collect();
+    work.restrict(inherited);
     if reading.source == Source::Fetch {
         for id in &outcome.settled {
             fetched(work, &reading.place, id);
@@ -69,9 +80,10 @@ fn record(work: &mut Work<'_>, reading: &Reading, observed: Observed, outcome: &
         Source::Listing => before,
     };
     let Some(known) = row(work, &reading.place, &id) else {
-        for alias in &entity.aliases {
-            inherit_rows(work, &reading.place, alias, &id);
-        }
+        let absorbed = entity.aliases.iter();
+        outcome
+            .merged
+            .extend(absorbed.map(|alias| (alias.clone(), id.clone())));
         let seen = Observation {
             id: id.clone(),
             presence: Presence::Present,
@@ -125,10 +137,10 @@ fn record(work: &mut Work<'_>, reading: &Reading, observed: Observed, outcome: &
         .filter(|alias| !known.seen.aliases.contains(alias))
         .cloned()
         .collect();
-    for alias in &absorbed {
-        inherit_rows(work, &reading.place, alias, &id);
-    }
     let renamed = !absorbed.is_empty();
+    outcome
+        .merged
+        .extend(absorbed.into_iter().map(|alias| (alias, id.clone())));
     // Of a key that was not read nothing new is known as long as its field holds what it held.
     let kept = known.keys.iter().filter(|(field, _)| {
         fields.get(field) == known.seen.fields.get(field)
@@ -141,7 +153,7 @@ fn record(work: &mut Work<'_>, reading: &Reading, observed: Observed, outcome: &
     }
     if rewritten {
         let forgotten = forgotten_opt_outs(&reading.place, &known.seen, &entity.consents, work.at);
-        work.restrict(forgotten);
+        outcome.forgotten.extend(forgotten);
         now.seen.fields = fields;
         now.seen.consents = entity.consents;
         now.seen.deliverability = entity.deliverability;
@@ -187,7 +199,13 @@ fn tombstone(work: &mut Work<'_>, reading: &Reading, tombstone: Tombstone, outco
     }
     let mut now = known.clone();
     if let Some(into) = merged_into {
-        inherit(work, reading, &known, &into);
+        let last_words = forgotten_opt_outs(&reading.place, &known.seen, &[], work.at);
+        let moved = last_words.into_iter().map(|one| RecordRestriction {
+            record: into.clone(),
+            ..one
+        });
+        outcome.forgotten.extend(moved);
+        outcome.merged.push((id.clone(), into.clone()));
         now.seen.merged_into = Some(into);
     }
     now.seen.presence = presence;
@@ -213,26 +231,20 @@ fn tombstone(work: &mut Work<'_>, reading: &Reading, tombstone: Tombstone, outco
     store(work, &reading.place, Some(&known), now);
 }
 
-/// The opt-outs of a record that was merged into another one are in force for that one too, and what it said last.
-fn inherit(work: &mut Work<'_>, reading: &Reading, known: &Row, into: &RecordId) {
-    let last_words = forgotten_opt_outs(&reading.place, &known.seen, &[], work.at);
-    let moved = last_words.into_iter().map(|one| RecordRestriction {
-        record: into.clone(),
-        ..one
-    });
-    work.restrict(moved.collect());
-    inherit_rows(work, &reading.place, &known.seen.id, into);
-}
-
 /// The opt-outs that are stored with a record are in force for another one too.
-fn inherit_rows(work: &mut Work<'_>, place: &Place, merged: &RecordId, into: &RecordId) {
+fn in_force(
+    work: &Work<'_>,
+    place: &Place,
+    merged: &RecordId,
+    into: &RecordId,
+) -> Vec<RecordRestriction> {
     let first = (
         Arc::clone(place),
         merged.clone(),
         String::new(),
         String::new(),
     );
-    let in_force: Vec<RecordRestriction> = from(&work.state.restrictions, first, |key| {
+    from(&work.state.restrictions, first, |key| {
         key.0 == *place && key.1 == *merged
     })
     .filter(|(_, (_, lifted))| !lifted)
@@ -245,8 +257,7 @@ fn inherit_rows(work: &mut Work<'_>, place: &Place, merged: &RecordId, into: &Re
             restriction: restriction.clone(),
         },
     )
-    .collect();
-    work.restrict(in_force);
+    .collect()
 }
 
 /// Whether what was read, and differs, may be older than what is known.
