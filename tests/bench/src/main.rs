@@ -35,6 +35,8 @@ enum What {
     Floor(Measured),
     /// A first sync by Samspel alone, for its peak of memory
     Memory(Measured),
+    /// A comparison of both sides (`samspel sync verify`) after a first sync, for its peak of memory
+    Verify(Measured),
 }
 
 #[derive(Debug, Clone, Copy, Args)]
@@ -67,7 +69,7 @@ async fn main() -> ExitCode {
 
 async fn run(what: &What) -> Result<ExitCode, BenchError> {
     let programs = Programs::find()?;
-    let (What::Floor(args) | What::Memory(args)) = what;
+    let (What::Floor(args) | What::Memory(args) | What::Verify(args)) = what;
     let wanted = Wanted {
         contacts: args.contacts,
         seed: args.seed,
@@ -81,6 +83,11 @@ async fn run(what: &What) -> Result<ExitCode, BenchError> {
         }
         What::Memory(_) => {
             let report = measure::memory(&programs, wanted).await?;
+            tell(args.json, &report, |out| report.write(out))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        What::Verify(_) => {
+            let report = measure::verify(&programs, wanted).await?;
             tell(args.json, &report, |out| report.write(out))?;
             Ok(ExitCode::SUCCESS)
         }

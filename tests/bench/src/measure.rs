@@ -6,7 +6,7 @@ use std::time::Instant;
 use crate::error::BenchError;
 use crate::floor;
 use crate::programs::Programs;
-use crate::report::{FloorLeg, FloorReport, MemoryReport, SamspelLeg};
+use crate::report::{FloorLeg, FloorReport, MemoryReport, SamspelLeg, VerifyReport};
 use crate::samspel::Installation;
 use crate::simulators::{Control, Scene, Simulators};
 use crate::usage::Usage;
@@ -64,6 +64,28 @@ pub async fn memory(programs: &Programs, wanted: Wanted) -> Result<MemoryReport,
         contacts: wanted.contacts,
         profile: programs.profile.clone(),
         samspel,
+    })
+}
+
+/// Compares both sides after a first sync and tells how much memory that needed.
+///
+/// # Errors
+/// A run that does not come to its end.
+pub async fn verify(programs: &Programs, wanted: Wanted) -> Result<VerifyReport, BenchError> {
+    let simulators = Simulators::start(&programs.vendors, scene(wanted, 0)).await?;
+    let installation = Installation::new(&programs.samspel, &simulators.access)?;
+    let first = sync(&simulators, &installation).await?;
+    eprintln!("first sync: {:.1} s", first.seconds);
+    let compared = installation.verify().await?;
+    simulators.stop().await;
+    Ok(VerifyReport {
+        contacts: wanted.contacts,
+        profile: programs.profile.clone(),
+        links: compared.report.links,
+        unequal: compared.report.unequal,
+        seconds: compared.seconds,
+        peak_rss_mb: compared.usage.map(|usage| usage.peak_rss_mb),
+        first,
     })
 }
 
@@ -143,16 +165,25 @@ async fn samspel_leg(
 ) -> Result<(Simulators, SamspelLeg), BenchError> {
     let simulators = Simulators::start(&programs.vendors, scene).await?;
     let installation = Installation::new(&programs.samspel, &simulators.access)?;
+    let leg = sync(&simulators, &installation).await?;
+    Ok((simulators, leg))
+}
+
+/// A first sync.
+async fn sync(
+    simulators: &Simulators,
+    installation: &Installation,
+) -> Result<SamspelLeg, BenchError> {
     installation.prepare().await?;
     simulators.control().reset().await?;
-    let before = computed(&simulators);
+    let before = computed(simulators);
     let watched = installation.run().await?;
     let endpoints = simulators.control().requests().await?;
-    let leg = SamspelLeg {
+    Ok(SamspelLeg {
         seconds: watched.seconds,
         run_seconds: watched.report.seconds,
         cpu_seconds: watched.usage.map(|usage| usage.cpu_seconds),
-        simulators_cpu_seconds: since(before, computed(&simulators)),
+        simulators_cpu_seconds: since(before, computed(simulators)),
         peak_rss_mb: watched.usage.map(|usage| usage.peak_rss_mb),
         requests: endpoints.values().sum(),
         endpoints,
@@ -160,8 +191,7 @@ async fn samspel_leg(
         conflicts: watched.report.conflicts,
         parked: watched.report.parked,
         pending: watched.report.pending,
-    };
-    Ok((simulators, leg))
+    })
 }
 
 fn computed(simulators: &Simulators) -> Option<f64> {

@@ -79,6 +79,46 @@ pub struct SamspelLeg {
     pub pending: u64,
 }
 
+/// A comparison of both sides by `samspel sync verify`, after a first sync.
+#[derive(Debug, Serialize)]
+pub struct VerifyReport {
+    /// Contacts in HubSpot before the sync.
+    pub contacts: u64,
+    /// The build profile, by cargo's name.
+    pub profile: String,
+    /// Pairs that were compared.
+    pub links: u64,
+    /// Pairs that differ.
+    pub unequal: u64,
+    /// From the start of the process to its end.
+    pub seconds: f64,
+    /// The most memory of the process, in MB (10^6 bytes).
+    pub peak_rss_mb: Option<f64>,
+    /// The first sync before it.
+    pub first: SamspelLeg,
+}
+
+impl VerifyReport {
+    /// Writes it for people.
+    ///
+    /// # Errors
+    /// `out` cannot be written.
+    pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        writeln!(
+            out,
+            "Comparison of {} pairs (profile {}): {:.1} s, {} differ, peak {:.1} MB; the first sync before it: {:.1} s, peak \
+             {:.1} MB",
+            self.links,
+            self.profile,
+            self.seconds,
+            self.unequal,
+            self.peak_rss_mb.unwrap_or(f64::NAN),
+            self.first.seconds,
+            self.first.peak_rss_mb.unwrap_or(f64::NAN)
+        )
+    }
+}
+
 /// Samspel's memory.
 #[derive(Debug, Serialize)]
 pub struct MemoryReport {

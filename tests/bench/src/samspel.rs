@@ -52,6 +52,25 @@ pub struct RunReport {
     pub pending: u64,
 }
 
+/// A comparison that was watched.
+pub struct Compared {
+    /// From the start of the process to its end, in seconds.
+    pub seconds: f64,
+    /// What it used.
+    pub usage: Option<Usage>,
+    /// What it said about the two sides.
+    pub report: Comparison,
+}
+
+/// What is taken from the report of `samspel sync verify --json`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Comparison {
+    /// Pairs.
+    pub links: u64,
+    /// Pairs that differ.
+    pub unequal: u64,
+}
+
 impl Installation {
     /// Writes configuration and credentials for simulators.
     ///
@@ -94,6 +113,26 @@ impl Installation {
             source,
         })?;
         Ok(Watched {
+            seconds,
+            usage,
+            report,
+        })
+    }
+
+    /// Compares both sides.
+    ///
+    /// # Errors
+    /// `samspel` fails.
+    pub async fn verify(&self) -> Result<Compared, BenchError> {
+        let args = ["sync", "verify", SYNC, "--json"];
+        let began = Instant::now();
+        let (output, usage) = self.watch(&args).await?;
+        let seconds = began.elapsed().as_secs_f64();
+        let report = serde_json::from_str(&output).map_err(|source| BenchError::Report {
+            line: line(&args),
+            source,
+        })?;
+        Ok(Compared {
             seconds,
             usage,
             report,
