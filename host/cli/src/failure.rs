@@ -69,6 +69,7 @@ impl From<SyncError> for CliError {
             )
             .remedy(format!("look at `samspel sync plan {sync}` again"))
             .detail("plan", json!(plan)),
+            error @ SyncError::Stopped { .. } => Self::new(Exit::Interrupted, error),
             error @ SyncError::OtherAccount { .. } => Self::new(Exit::Account, error),
             error @ SyncError::Unbalanced { .. } => Self::new(Exit::Failure, error),
             error @ SyncError::Refused { .. } => Self::new(Exit::Usage, error),

@@ -77,6 +77,12 @@ pub enum SyncError {
         /// What would be done now.
         plan: Box<PlanReport>,
     },
+    /// A stop was asked for while the plan was made that somebody was to agree to.
+    #[error("sync `{sync}`: stopped before everything was read and planned; nothing was written")]
+    Stopped {
+        /// The sync.
+        sync: String,
+    },
     /// The account is somebody else's than what is stored.
     #[error(
         "sync `{sync}`: account `{account}` is `{now}` now and was `{known}` when its records were read; nothing was done. \

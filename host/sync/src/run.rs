@@ -276,6 +276,7 @@ async fn preview(
     if !work.meter.allows_removals(preview.report.remove.sum()) {
         preview.hold_removals();
     }
+    work.finish().await?;
     preview.report.read = work.report.read;
     Ok((preview.report, work.report))
 }
@@ -289,6 +290,7 @@ async fn approve(
     stop: &CancellationToken,
 ) -> Result<(), SyncError> {
     let (plan, _) = preview(context, full, PlanReport::SAMPLES, progress, stop.clone()).await?;
+    whole(context, stop)?;
     // People may shorten it.
     if hash.len() < 8 || !plan.hash.starts_with(&hash.to_ascii_lowercase()) {
         return Err(SyncError::PlanChanged {
@@ -298,6 +300,16 @@ async fn approve(
         });
     }
     agreed(context).await
+}
+
+/// Nobody is asked to agree to a part of a plan.
+fn whole(context: &Context, stop: &CancellationToken) -> Result<(), SyncError> {
+    if stop.is_cancelled() {
+        return Err(SyncError::Stopped {
+            sync: context.name().to_owned(),
+        });
+    }
+    Ok(())
 }
 
 /// Somebody agreed to the first plan.
@@ -328,6 +340,7 @@ async fn confirm(
             stop.clone(),
         )
         .await?;
+        whole(context, stop)?;
         let agreed = match &options.confirmation {
             Confirmation::Ask(ask) => ask(&plan).await,
             Confirmation::Given | Confirmation::Refuse => false,

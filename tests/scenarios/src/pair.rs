@@ -165,9 +165,19 @@ impl Pair {
     /// # Errors
     /// What ended it early.
     pub async fn run_with(&self, options: RunOptions) -> Result<RunReport, SyncError> {
-        self.sync
-            .run(options, &Silent, CancellationToken::new())
-            .await
+        self.run_until(options, CancellationToken::new()).await
+    }
+
+    /// A run as asked for, that ends when somebody asks for that.
+    ///
+    /// # Errors
+    /// What ended it early.
+    pub async fn run_until(
+        &self,
+        options: RunOptions,
+        stop: CancellationToken,
+    ) -> Result<RunReport, SyncError> {
+        self.sync.run(options, &Silent, stop).await
     }
 
     /// What a run would do.

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use samspel_engine::pseudonym::Pseudonyms;
@@ -308,6 +309,89 @@ async fn a_plan_is_carried_out_exactly_or_refused() {
     let nothing = pair.plan().await;
     let done = pair.run_with(bound(&nothing.hash)).await.unwrap();
     assert_eq!(done.writes, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_tells_what_would_be_held_and_what_would_make_one_of_two() {
+    let pair = pair(
+        "deletes = \"archive\"\nvalves = { deletes = { count = 2, percent = 0 }, creates = { count = 100, percent = 20 }, \
+         changes = { count = 200, percent = 50 } }",
+    )
+    .await;
+    let everybody = ["ann", "bo", "cia", "dag"];
+    for name in everybody {
+        in_crm(&pair, name);
+    }
+    settle(&pair).await;
+    later(&pair);
+    for name in &everybody[1..] {
+        pair.hubspot
+            .act(json!({ "act": "archive", "contact": email(name) }));
+    }
+    // The new address of one is that of another member.
+    in_list(&pair, "gun");
+    edit_crm(&pair, "ann", json!({ "email": email("gun") }));
+    let bound = RunOptions {
+        full: true,
+        plan: Some("0".repeat(64)),
+        ..RunOptions::new(Confirmation::Refuse)
+    };
+    let refused = pair.run_with(bound.clone()).await.unwrap_err();
+    let SyncError::PlanChanged { plan, .. } = refused else {
+        panic!("{refused}")
+    };
+    assert_eq!((plan.remove.sum(), plan.holds), (0, 3), "{plan:?}");
+    // The other member may not be linked with the contact that is linked already, either.
+    assert_eq!((plan.update.sum(), plan.conflicts), (0, 2), "{plan:?}");
+    let shown: Vec<_> = plan.samples.iter().map(|one| one.what.as_str()).collect();
+    assert_eq!(shown.iter().filter(|what| **what == "hold").count(), 3);
+    assert!(!shown.contains(&"remove"), "{shown:?}");
+    let done = pair
+        .run_with(RunOptions {
+            plan: Some(plan.hash.clone()),
+            ..bound
+        })
+        .await
+        .unwrap();
+    assert_eq!(
+        (done.writes, done.holds, done.conflicts),
+        (0, 3, 2),
+        "{done:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_asked_to_agree_to_a_part_of_a_plan() {
+    let pair = pair("").await;
+    in_crm(&pair, "ann");
+    let stop = CancellationToken::new();
+    stop.cancel();
+    let ask = Confirmation::Ask(Arc::new(|plan| panic!("asked about {plan:?}")));
+    let bound = RunOptions {
+        plan: Some(pair.plan().await.hash),
+        ..RunOptions::new(Confirmation::Refuse)
+    };
+    for options in [RunOptions::new(ask), bound] {
+        let stopped = pair.run_until(options, stop.clone()).await;
+        assert!(
+            matches!(stopped, Err(SyncError::Stopped { .. })),
+            "{stopped:?}"
+        );
+    }
+    assert!(member(&pair, "ann").is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_only_observes_accounts_for_every_record() {
+    let pair = pair("mode = \"observe\"").await;
+    for name in ["ann", "bo"] {
+        in_crm(&pair, name);
+    }
+    let report = run(&pair).await;
+    assert_eq!((report.writes, report.pending), (0, 2));
+    assert_eq!((report.accounts.observed, report.accounts.pending), (2, 2));
+    assert!(report.accounts.balance());
+    assert!(member(&pair, "ann").is_none());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -155,6 +155,7 @@ fn ended(error: SyncError) -> RunEnd {
     match error {
         SyncError::Paused { .. }
         | SyncError::NotConfirmed { .. }
+        | SyncError::Stopped { .. }
         | SyncError::Store(samspel_model::StoreError::Held { .. }) => {
             RunEnd::Skipped(error.to_string())
         }

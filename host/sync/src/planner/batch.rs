@@ -437,34 +437,26 @@ impl<'a> Batch<'a> {
         and_more: bool,
     ) -> String {
         let restricts = write.restricts();
-        if let Some(preview) = self.preview.as_deref_mut()
-            && restricts
-        {
-            preview.report.restrict.add(side, 1);
-        }
         let id = self.context.ids().next();
-        self.intend(
-            Intent {
-                id: id.clone(),
-                run: self.context.run.clone(),
-                target: side,
-                source_record: link.record(side.other()).clone(),
-                link: Some(link.id.clone()),
-                effect: Effect::Update(link.record(side).clone()),
-                patch: write.patch,
-                before: write.before,
-                consents: write.consents,
-                deliverability: write.deliverability,
-                precondition: seen[side.index()].revision.clone(),
-                base: write.base,
-                shared: write.shared,
-                restricts,
-                and_more: and_more && restricts,
-                overrules: opt_out(&seen[side.index()]),
-                told: self.facts.told(Side::A, &link.a).to_vec(),
-            },
-            "update",
-        );
+        self.planned.intents.push(Intent {
+            id: id.clone(),
+            run: self.context.run.clone(),
+            target: side,
+            source_record: link.record(side.other()).clone(),
+            link: Some(link.id.clone()),
+            effect: Effect::Update(link.record(side).clone()),
+            patch: write.patch,
+            before: write.before,
+            consents: write.consents,
+            deliverability: write.deliverability,
+            precondition: seen[side.index()].revision.clone(),
+            base: write.base,
+            shared: write.shared,
+            restricts,
+            and_more: and_more && restricts,
+            overrules: opt_out(&seen[side.index()]),
+            told: self.facts.told(Side::A, &link.a).to_vec(),
+        });
         id
     }
 
@@ -477,28 +469,25 @@ impl<'a> Batch<'a> {
         seen: &[Observation; 2],
     ) -> String {
         let id = self.context.ids().next();
-        self.intend(
-            Intent {
-                id: id.clone(),
-                run: self.context.run.clone(),
-                target: side,
-                source_record: link.record(side.other()).clone(),
-                link: Some(link.id.clone()),
-                effect: Effect::Remove(link.record(side).clone(), how),
-                patch: Fields::new(),
-                before: Fields::new(),
-                consents: Vec::new(),
-                deliverability: None,
-                precondition: seen[side.index()].revision.clone(),
-                base: Base::default(),
-                shared: Vec::new(),
-                restricts: false,
-                and_more: false,
-                overrules: None,
-                told: self.facts.told(Side::A, &link.a).to_vec(),
-            },
-            "remove",
-        );
+        self.planned.intents.push(Intent {
+            id: id.clone(),
+            run: self.context.run.clone(),
+            target: side,
+            source_record: link.record(side.other()).clone(),
+            link: Some(link.id.clone()),
+            effect: Effect::Remove(link.record(side).clone(), how),
+            patch: Fields::new(),
+            before: Fields::new(),
+            consents: Vec::new(),
+            deliverability: None,
+            precondition: seen[side.index()].revision.clone(),
+            base: Base::default(),
+            shared: Vec::new(),
+            restricts: false,
+            and_more: false,
+            overrules: None,
+            told: self.facts.told(Side::A, &link.a).to_vec(),
+        });
         id
     }
 
@@ -561,14 +550,6 @@ impl<'a> Batch<'a> {
             self.planned.rows.push(Row { class, intents });
         }
         self.clean.push(row);
-    }
-
-    /// A write was decided.
-    pub fn intend(&mut self, intent: Intent, what: &'static str) {
-        if let Some(preview) = self.preview.as_deref_mut() {
-            preview.intend(&intent, what);
-        }
-        self.planned.intents.push(intent);
     }
 
     /// A record that does not flow.
@@ -688,7 +669,7 @@ impl<'a> Batch<'a> {
                 .retain(|id| intents.iter().any(|intent| intent.id == *id));
         }
         if let Some(preview) = self.preview {
-            preview.rows(&self.planned);
+            preview.planned(&self.planned);
             return Ok(self.planned);
         }
         for conflict in &self.conflicts {

@@ -9,7 +9,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::{Planned, skip_name};
-use crate::report::{PlanReport, PlanSample};
+use crate::report::{PlanReport, PlanSample, Sides};
 
 /// Decisions that are shown and not stored.
 #[derive(Debug)]
@@ -63,8 +63,13 @@ impl Preview {
     }
 
     /// A write would be sent.
-    pub fn intend(&mut self, intent: &Intent, what: &'static str) {
+    fn intend(&mut self, intent: &Intent) {
         let side = intent.target;
+        let what = match intent.effect {
+            Effect::Create => "create",
+            Effect::Update(_) => "update",
+            Effect::Remove(..) => "remove",
+        };
         // Neither when nor by which run it was decided: the same decisions are the same plan. An opt-out without a date
         // gets that of the moment.
         let consents: Vec<_> = intent
@@ -85,7 +90,10 @@ impl Preview {
         match intent.effect {
             Effect::Create => report.create.add(side, 1),
             Effect::Remove(..) => report.remove.add(side, 1),
-            Effect::Update(_) => report.update.add(side, 1),
+            Effect::Update(_) => {
+                report.update.add(side, 1);
+                report.restrict.add(side, u64::from(intent.restricts));
+            }
         }
         report.sample(
             || PlanSample {
@@ -132,8 +140,11 @@ impl Preview {
         );
     }
 
-    /// A batch was planned.
-    pub fn rows(&mut self, planned: &Planned) {
+    /// A batch was planned, and what was withdrawn again is no longer in it.
+    pub fn planned(&mut self, planned: &Planned) {
+        for intent in &planned.intents {
+            self.intend(intent);
+        }
         self.report.unchanged += planned.rows.iter().filter(|row| row.is_at_rest()).count() as u64;
         for (reason, number) in &planned.tally.filtered {
             let name = skip_name(*reason);
@@ -145,7 +156,15 @@ impl Preview {
     /// More removals than a run may make: all are held.
     pub fn hold_removals(&mut self) {
         self.report.holds += self.report.remove.sum();
-        self.report.remove = crate::report::Sides::default();
+        self.report.remove = Sides::default();
+        for sample in &mut self.report.samples {
+            if sample.what == "remove" {
+                sample.what = "hold".to_owned();
+                sample.why = Some("more removals than a run may make".to_owned());
+            }
+        }
+        self.mark(&json!(["removals", "held"]));
+        self.report.hash = hash(&self.digest);
     }
 
     /// Sums of digests do not depend on the order of what is summed up.

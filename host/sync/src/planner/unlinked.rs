@@ -324,29 +324,26 @@ impl Batch<'_> {
         }
         let restricts = write.restricts();
         let id = self.create_key(source, &seen.id, former);
-        self.intend(
-            Intent {
-                id: id.clone(),
-                run: self.context.run.clone(),
-                target: source.other(),
-                source_record: seen.id.clone(),
-                link: former.cloned(),
-                effect: Effect::Create,
-                patch: write.patch,
-                before: write.before,
-                consents: write.consents,
-                deliverability: write.deliverability,
-                precondition: None,
-                base: write.base,
-                shared: write.shared,
-                // A record that starts with an opt-out takes nothing away from anybody: it need not overtake.
-                restricts: restricts && former.is_some(),
-                and_more: false,
-                overrules: None,
-                told: self.facts.told(source, &seen.id).to_vec(),
-            },
-            "create",
-        );
+        self.planned.intents.push(Intent {
+            id: id.clone(),
+            run: self.context.run.clone(),
+            target: source.other(),
+            source_record: seen.id.clone(),
+            link: former.cloned(),
+            effect: Effect::Create,
+            patch: write.patch,
+            before: write.before,
+            consents: write.consents,
+            deliverability: write.deliverability,
+            precondition: None,
+            base: write.base,
+            shared: write.shared,
+            // A record that starts with an opt-out takes nothing away from anybody: it need not overtake.
+            restricts: restricts && former.is_some(),
+            and_more: false,
+            overrules: None,
+            told: self.facts.told(source, &seen.id).to_vec(),
+        });
         id
     }
 
