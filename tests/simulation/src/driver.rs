@@ -435,6 +435,7 @@ impl Driver {
             | SyncError::NoCollection { .. }
             | SyncError::NotConfirmed { .. }
             | SyncError::PlanChanged { .. }
+            | SyncError::Stopped { .. }
             | SyncError::OtherAccount { .. }
             | SyncError::Paused { .. }
             | SyncError::Unbalanced { .. }
