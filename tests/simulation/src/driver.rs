@@ -430,12 +430,13 @@ impl Driver {
                 (self.resting || self.processes < 2).then_some(12)
             }
             SyncError::Store(StoreError::Backend { .. }) => self.resting.then_some(11),
+            // Nobody tells a run to stop while the world rests.
+            SyncError::Stopped { .. } => self.resting.then_some(11),
             SyncError::Store(StoreError::Damaged { .. })
             | SyncError::Policy { .. }
             | SyncError::NoCollection { .. }
             | SyncError::NotConfirmed { .. }
             | SyncError::PlanChanged { .. }
-            | SyncError::Stopped { .. }
             | SyncError::OtherAccount { .. }
             | SyncError::Paused { .. }
             | SyncError::Unbalanced { .. }
