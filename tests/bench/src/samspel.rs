@@ -6,6 +6,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use tempfile::TempDir;
 use tokio::io::AsyncReadExt;
 use tokio::process::Command;
@@ -27,14 +28,14 @@ pub struct Installation {
     directory: TempDir,
 }
 
-/// A run that was watched.
-pub struct Watched {
+/// A command that was watched, and its report.
+pub struct Watched<T> {
     /// From the start of the process to its end, in seconds.
     pub seconds: f64,
     /// What it used.
     pub usage: Option<Usage>,
-    /// What it said about the run.
-    pub report: RunReport,
+    /// What it said.
+    pub report: T,
 }
 
 /// What is taken from the report of `samspel sync run --json`.
@@ -50,16 +51,6 @@ pub struct RunReport {
     pub parked: u64,
     /// Records that are left for the next run.
     pub pending: u64,
-}
-
-/// A comparison that was watched.
-pub struct Compared {
-    /// From the start of the process to its end, in seconds.
-    pub seconds: f64,
-    /// What it used.
-    pub usage: Option<Usage>,
-    /// What it said about the two sides.
-    pub report: Comparison,
 }
 
 /// How `samspel sync verify` ends if pairs differ: a result, and no failure.
@@ -98,7 +89,7 @@ impl Installation {
     /// # Errors
     /// `samspel` fails.
     pub async fn prepare(&self) -> Result<(), BenchError> {
-        self.watch(&["account", "check", "--json"]).await?;
+        self.watch(&["account", "check", "--json"], &[0]).await?;
         Ok(())
     }
 
@@ -106,13 +97,31 @@ impl Installation {
     ///
     /// # Errors
     /// `samspel` fails.
-    pub async fn run(&self) -> Result<Watched, BenchError> {
-        let args = ["sync", "run", SYNC, "--yes", "--json"];
+    pub async fn run(&self) -> Result<Watched<RunReport>, BenchError> {
+        self.report(&["sync", "run", SYNC, "--yes", "--json"], &[0])
+            .await
+    }
+
+    /// Compares both sides.
+    ///
+    /// # Errors
+    /// `samspel` fails.
+    pub async fn verify(&self) -> Result<Watched<Comparison>, BenchError> {
+        self.report(&["sync", "verify", SYNC, "--json"], &[0, DIFFERENCES])
+            .await
+    }
+
+    /// Runs a command for its report. `ends`: the exit codes with which it gives one.
+    async fn report<T: DeserializeOwned>(
+        &self,
+        args: &[&str],
+        ends: &[i32],
+    ) -> Result<Watched<T>, BenchError> {
         let began = Instant::now();
-        let (output, usage) = self.watch(&args).await?;
+        let (output, usage) = self.watch(args, ends).await?;
         let seconds = began.elapsed().as_secs_f64();
         let report = serde_json::from_str(&output).map_err(|source| BenchError::Report {
-            line: line(&args),
+            line: line(args),
             source,
         })?;
         Ok(Watched {
@@ -122,28 +131,12 @@ impl Installation {
         })
     }
 
-    /// Compares both sides.
-    ///
-    /// # Errors
-    /// `samspel` fails.
-    pub async fn verify(&self) -> Result<Compared, BenchError> {
-        let args = ["sync", "verify", SYNC, "--json"];
-        let began = Instant::now();
-        let (output, usage) = self.watch(&args).await?;
-        let seconds = began.elapsed().as_secs_f64();
-        let report = serde_json::from_str(&output).map_err(|source| BenchError::Report {
-            line: line(&args),
-            source,
-        })?;
-        Ok(Compared {
-            seconds,
-            usage,
-            report,
-        })
-    }
-
     /// Runs a command and looks at its process until it ends. Its messages go to standard error.
-    async fn watch(&self, args: &[&str]) -> Result<(String, Option<Usage>), BenchError> {
+    async fn watch(
+        &self,
+        args: &[&str],
+        ends: &[i32],
+    ) -> Result<(String, Option<Usage>), BenchError> {
         let failed = || BenchError::system(format!("run `{}`", line(args)));
         let mut child = Command::new(&self.program)
             .args(args)
@@ -173,7 +166,7 @@ impl Installation {
             }
         };
         let (text, (status, usage)) = tokio::try_join!(reading, watching).map_err(failed())?;
-        if status.success() || status.code() == Some(DIFFERENCES) {
+        if status.code().is_some_and(|code| ends.contains(&code)) {
             Ok((text, usage))
         } else {
             Err(BenchError::Samspel {
