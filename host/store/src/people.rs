@@ -13,6 +13,24 @@ use crate::context::{decode, encode, micros};
 /// Account, collection, record, channel and purpose.
 type Subject = (String, String, String, String, String);
 
+/// Opt-outs as they are read: record, channel, purpose and body.
+pub(crate) fn opt_outs(
+    endpoint: &Endpoint,
+    rows: Vec<(String, String, String, String)>,
+) -> Result<Vec<RecordRestriction>, StoreError> {
+    rows.into_iter()
+        .map(|(record, channel, purpose, body)| {
+            Ok(RecordRestriction {
+                endpoint: endpoint.clone(),
+                restriction: decode("an opt-out of record", &record, &body)?,
+                record: RecordId::new(record),
+                channel,
+                purpose,
+            })
+        })
+        .collect()
+}
+
 /// See [`samspel_model::store::Change::Restrict`].
 pub(crate) async fn restrict(
     applying: &mut Applying<'_>,
@@ -92,18 +110,7 @@ pub(crate) async fn inherit(
     .fetch_all(&mut *applying.connection)
     .await
     .map_err(applying.context.failed("reading opt-outs"))?;
-    let inherited = rows
-        .into_iter()
-        .map(|(record, channel, purpose, body)| {
-            Ok(RecordRestriction {
-                endpoint: endpoint.clone(),
-                restriction: decode("an opt-out of record", &record, &body)?,
-                record: RecordId::new(record),
-                channel,
-                purpose,
-            })
-        })
-        .collect::<Result<_, StoreError>>()?;
+    let inherited = opt_outs(endpoint, rows)?;
     restrict(applying, inherited).await
 }
 

@@ -23,6 +23,7 @@ use crate::context::{Context, decode, encode, signed, time, unsigned};
 use crate::history;
 use crate::leases::{self, Acquire, Register, Release, Renew};
 use crate::open;
+use crate::people;
 use crate::presence::Presence;
 use crate::read::{LinkRow, ObservationRow, link};
 use crate::writer::Writer;
@@ -476,17 +477,7 @@ impl Store for SqliteStore {
         .fetch_all(&self.readers)
         .await
         .map_err(self.failed("reading opt-outs"))?;
-        rows.into_iter()
-            .map(|(record, channel, purpose, body)| {
-                Ok(RecordRestriction {
-                    endpoint: endpoint.clone(),
-                    restriction: decode("an opt-out of record", &record, &body)?,
-                    record: RecordId::new(record),
-                    channel,
-                    purpose,
-                })
-            })
-            .collect()
+        people::opt_outs(endpoint, rows)
     }
 
     async fn suppressions(&self, pseudonyms: &[String]) -> Result<Vec<Suppression>, StoreError> {
