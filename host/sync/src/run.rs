@@ -1,7 +1,9 @@
 //! The event loop of a run. Reading both sides, planning, and writing to both sides overlap; everything that takes
 //! time is a future in one set, and everything that decides what happens next is here.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+mod lane;
+
+use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +24,7 @@ use crate::SyncParts;
 use crate::accounts::Ledger;
 use crate::context::Context;
 use crate::error::SyncError;
-use crate::outbox::{Kind, Outbox};
+use crate::outbox::Kind;
 use crate::planner::{Known, Planned, Preview, Removals, plan_batch, skip_name};
 use crate::progress::{Phase, Progress, Snapshot};
 use crate::reader::{ReadPage, Reader, Stored};
@@ -31,17 +33,14 @@ use crate::report::{PlanReport, RunReport};
 use crate::retry;
 use crate::writer::{self, Wrote, write_batch};
 
+use lane::Lane;
+
 /// Write calls under way per side. More would only wait at the account's own limit of concurrent requests.
 const WRITERS: usize = 4;
 /// Pages that are read and not stored, per side.
 const PAGES_AHEAD: usize = 2;
 /// Writes that are decided and not settled, on both sides: what bounds the memory of a run.
 const DECIDED_AHEAD: usize = 2_000;
-/// How many writes the first call holds; it grows while calls are quick.
-const FIRST_BATCH: usize = 100;
-/// A write call is to stay well below the sandbox's wall time.
-const QUICK: Duration = Duration::from_secs(3);
-const SLOW: Duration = Duration::from_secs(10);
 /// A record whose write is given up so often in a run is left for the next one.
 const ABANDONED_OFTEN: u32 = 3;
 /// So many calls in a row that were stopped although they carried one record each: it is not the records.
@@ -369,80 +368,6 @@ enum Event {
     },
     Again(Side, Vec<Intent>),
     Left(Result<Wrote, SyncError>),
-}
-
-/// One side of a run.
-struct Lane {
-    /// Where reading stands; `None` while a page is being read, or missing records are asked for.
-    reader: Option<Reader>,
-    /// Pages that are read and wait to be stored: where they were read, and the position behind them.
-    pages: VecDeque<(Reader, ReadPage, Reader)>,
-    storing: bool,
-    done: bool,
-    /// Writes that wait to be sent.
-    outbox: Outbox,
-    writers: Vec<Kind>,
-    /// Writes that are being sent.
-    sending: usize,
-    /// Writes that wait for a remote that asked for patience.
-    resting: usize,
-    batch: usize,
-    /// A call that held more was stopped.
-    most: usize,
-    /// Calls in a row that were stopped with a single write.
-    stopped: u32,
-    /// How often each write was put off.
-    put_off: HashMap<String, usize>,
-}
-
-impl Lane {
-    async fn open(context: &Context, side: Side, reading: Reading) -> Result<Self, SyncError> {
-        let reader = match reading {
-            Reading::Changes => Reader::open(context, side, false).await?,
-            Reading::Everything => Reader::open(context, side, true).await?,
-            Reading::Hints | Reading::Nothing => Reader::idle(context, side).await?,
-        };
-        Ok(Self {
-            done: reader.is_done(),
-            reader: Some(reader),
-            pages: VecDeque::new(),
-            storing: false,
-            outbox: Outbox::default(),
-            writers: Vec::new(),
-            sending: 0,
-            resting: 0,
-            batch: FIRST_BATCH,
-            most: context.collection(side).capabilities.max_write.max(1) as usize,
-            stopped: 0,
-            put_off: HashMap::new(),
-        })
-    }
-}
-
-impl Lane {
-    /// A call is over.
-    fn sent(&mut self, kind: Kind, size: usize) {
-        if let Some(index) = self.writers.iter().position(|of| *of == kind) {
-            self.writers.swap_remove(index);
-        }
-        self.sending -= size;
-    }
-
-    /// How large calls may be, after one of this size.
-    fn learn(&mut self, size: usize, took: Duration, stopped: bool) {
-        if stopped {
-            self.stopped = if size == 1 { self.stopped + 1 } else { 0 };
-            self.most = self.most.min((size / 2).max(1));
-        } else {
-            self.stopped = 0;
-        }
-        if stopped || took > SLOW {
-            self.batch = (self.batch / 2).max(1);
-        } else if took < QUICK && size >= self.batch {
-            self.batch *= 2;
-        }
-        self.batch = self.batch.min(self.most);
-    }
 }
 
 /// What is done with what was read.

@@ -1,0 +1,791 @@
+//! Storing what became of writes: links, observations, queues and the journal, in one transaction.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use samspel_engine::settle;
+use samspel_model::intent::{Effect, Intent};
+use samspel_model::journal::{JournalEntry, JournalKind};
+use samspel_model::store::{
+    Change, Conflict, Decision, Observed, Parked, RecordRestriction, Sequence, Source, Step,
+    subject,
+};
+use samspel_model::{
+    Absence, Base, ConsentState, Entity, Fetched, Fields, Guard, Link, LinkId, RecordId, Side,
+    Tombstone,
+};
+use serde_json::json;
+
+use super::withdraw::opt_in;
+use super::{Found, KEY_EXISTS, Resolution, Written, Wrote};
+use crate::accounts::{Class, Closing};
+use crate::context::Context;
+use crate::error::SyncError;
+use crate::reader::fetch;
+use crate::recovery;
+
+/// Stores what became of a batch, in one transaction. `sent`: the store's sequence when the remote was asked.
+pub async fn settle_all(
+    context: &Arc<Context>,
+    side: Side,
+    step: Step,
+    sent: Sequence,
+    resolutions: Vec<Resolution>,
+) -> Result<Wrote, SyncError> {
+    let mut wrote = Wrote::default();
+    let mut settlement = Settlement::new(context, side);
+    // Links are read, changed and stored: no other batch may do so in between.
+    let _settling = context.settling.lock().await;
+    let _alone = context.observing(side).await;
+    settlement.load_links(&resolutions).await?;
+    settlement.load_pairs(&resolutions).await?;
+    settlement.overwritten(&resolutions).await?;
+    for resolution in resolutions {
+        settlement.add(resolution, &mut wrote).await?;
+    }
+    settlement.store(step, sent).await?;
+    let mut in_flight = context.in_flight();
+    for (intent, _) in &wrote.closed {
+        in_flight.remove(intent);
+    }
+    Ok(wrote)
+}
+
+struct Settlement<'a> {
+    context: &'a Arc<Context>,
+    side: Side,
+    links: HashMap<LinkId, Link>,
+    changed_links: Vec<LinkId>,
+    written: Vec<Observed>,
+    read: Vec<Observed>,
+    listed: Vec<Observed>,
+    tombstones: Vec<Tombstone>,
+    removed: Vec<Tombstone>,
+    /// What operators had said about writes that were given up.
+    told: Vec<Decision>,
+    /// Records that were created for somebody who has opted out: source and new record.
+    opted_out: Vec<(RecordId, RecordId)>,
+    /// Records that have a partner, and by which link.
+    paired: HashMap<(Side, RecordId), LinkId>,
+    /// Links of which the other record is created anew.
+    replaced: Vec<LinkId>,
+    /// What is left of writes that are sent again.
+    reduced: Vec<Intent>,
+    closed: Vec<String>,
+    dirty: [Vec<RecordId>; 2],
+    refetch: [Vec<RecordId>; 2],
+    conflicts: Vec<Conflict>,
+    parked: Vec<Parked>,
+    journal: Vec<JournalEntry>,
+}
+
+impl<'a> Settlement<'a> {
+    fn new(context: &'a Arc<Context>, side: Side) -> Self {
+        Self {
+            context,
+            side,
+            links: HashMap::new(),
+            changed_links: Vec::new(),
+            written: Vec::new(),
+            read: Vec::new(),
+            listed: Vec::new(),
+            tombstones: Vec::new(),
+            removed: Vec::new(),
+            told: Vec::new(),
+            opted_out: Vec::new(),
+            paired: HashMap::new(),
+            replaced: Vec::new(),
+            reduced: Vec::new(),
+            closed: Vec::new(),
+            dirty: [Vec::new(), Vec::new()],
+            refetch: [Vec::new(), Vec::new()],
+            conflicts: Vec::new(),
+            parked: Vec::new(),
+            journal: Vec::new(),
+        }
+    }
+
+    async fn load_links(&mut self, resolutions: &[Resolution]) -> Result<(), SyncError> {
+        let ids: Vec<RecordId> = resolutions
+            .iter()
+            .filter_map(|resolution| intent_of(resolution).effect.target_record().cloned())
+            .collect();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let links = self
+            .context
+            .store()
+            .links_by_record(self.context.name(), self.side, &ids)
+            .await?;
+        self.links
+            .extend(links.into_iter().map(|link| (link.id.clone(), link)));
+        Ok(())
+    }
+
+    async fn add(&mut self, resolution: Resolution, wrote: &mut Wrote) -> Result<(), SyncError> {
+        match resolution {
+            Resolution::Done(intent, written) => {
+                let closing = self.done(&intent, written, wrote);
+                self.close(intent, closing, wrote);
+            }
+            Resolution::Abandoned(intent, found, why) => {
+                wrote.tally.abandoned += 1;
+                wrote
+                    .abandoned
+                    .push((intent.target.other(), intent.source_record.clone()));
+                if let Some(id) = intent.effect.target_record() {
+                    wrote.abandoned.push((intent.target, id.clone()));
+                }
+                if matches!(intent.effect, Effect::Create) {
+                    self.context.tried(&intent.id);
+                }
+                if why == KEY_EXISTS {
+                    // It is to meet that one, without the partner that it had.
+                    self.replaced.extend(intent.link.clone());
+                }
+                self.found(&intent, found);
+                self.note(&intent, JournalKind::Abandoned, json!({ "why": why }));
+                self.close(intent, Closing::Again, wrote);
+            }
+            Resolution::Refused {
+                intent,
+                cause,
+                suppressed,
+            } => {
+                let closing = self.refused(&intent, cause, suppressed, wrote);
+                self.close(intent, closing, wrote);
+            }
+            Resolution::Taken(intent, holder) => {
+                let closing = self.taken(&intent, holder, wrote).await?;
+                match self
+                    .without_key(&intent)
+                    .filter(|_| closing == Closing::As(Class::Conflict))
+                {
+                    // The key is left to a person, and everything else flows.
+                    Some(rest) => {
+                        self.reduced.push(rest.clone());
+                        wrote.retry.push((rest, None));
+                    }
+                    None => self.close(intent, closing, wrote),
+                }
+            }
+            Resolution::Later(intent, wait) => wrote.retry.push((intent, wait)),
+            Resolution::Unresolved(intent, why) => {
+                // The intent stays stored: the next run finds out what became of it before it plans anything.
+                tracing::warn!(
+                    intent = intent.id,
+                    why,
+                    "the outcome of a write stays unknown"
+                );
+                wrote
+                    .given_up
+                    .push((intent.target.other(), intent.source_record.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    /// New records, and those that they were made for, which have found another partner meanwhile.
+    async fn load_pairs(&mut self, resolutions: &[Resolution]) -> Result<(), SyncError> {
+        let made = resolutions
+            .iter()
+            .filter_map(|resolution| match resolution {
+                Resolution::Done(intent, Some(written))
+                    if matches!(intent.effect, Effect::Create) =>
+                {
+                    Some((written.entity.id.clone(), intent.source_record.clone()))
+                }
+                _ => None,
+            });
+        let (made, sources): (Vec<_>, Vec<_>) = made.unzip();
+        for (side, ids) in [(self.side, made), (self.side.other(), sources)] {
+            if ids.is_empty() {
+                continue;
+            }
+            let links = self
+                .context
+                .store()
+                .links_by_record(self.context.name(), side, &ids)
+                .await?;
+            self.paired.extend(
+                links
+                    .into_iter()
+                    .map(|link| ((side, link.record(side).clone()), link.id)),
+            );
+        }
+        Ok(())
+    }
+
+    /// What was read of a record while it was written, and is overwritten now: it lost, and somebody must be able to
+    /// find it.
+    async fn overwritten(&mut self, resolutions: &[Resolution]) -> Result<(), SyncError> {
+        let written: Vec<(&Intent, &Entity)> = resolutions
+            .iter()
+            .filter_map(|resolution| match resolution {
+                Resolution::Done(intent, Some(written))
+                    if matches!(intent.effect, Effect::Update(_)) =>
+                {
+                    Some((intent, &written.entity))
+                }
+                _ => None,
+            })
+            .collect();
+        let ids: Vec<RecordId> = written
+            .iter()
+            .map(|(_, entity)| entity.id.clone())
+            .collect();
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let seen = self
+            .context
+            .store()
+            .observations(self.context.endpoint(self.side), &ids)
+            .await?;
+        for seen in seen {
+            let of = written.iter().filter(|(_, entity)| entity.id == seen.id);
+            for (intent, entity) in of {
+                let policy = &self.context.policy;
+                if settle::tells_more(intent, &seen.fields, entity, policy) {
+                    self.dirty[self.side.index()].push(seen.id.clone());
+                }
+                for (name, value) in settle::overwritten(intent, &seen.fields, Some(entity), policy)
+                {
+                    if !self.context.in_flight().is_news(intent, &name, value) {
+                        continue;
+                    }
+                    let detail = json!({ "field": name, "value": value });
+                    self.note(intent, JournalKind::Lost, detail);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The rest of a change, without the key that another record has.
+    fn without_key(&self, intent: &Intent) -> Option<Intent> {
+        let rule = self.context.policy.match_rule();
+        let mut rest = intent.clone();
+        rest.patch.remove(rule.field(self.side))?;
+        rest.before.remove(rule.field(self.side));
+        rest.base.fields.remove(&rule.name);
+        rest.shared.retain(|shared| *shared != rule.name);
+        let is_change = matches!(rest.effect, Effect::Update(_));
+        let is_empty =
+            rest.patch.is_empty() && rest.consents.is_empty() && rest.deliverability.is_none();
+        (is_change && !is_empty).then_some(rest)
+    }
+
+    fn close(&mut self, intent: Intent, closing: Closing, wrote: &mut Wrote) {
+        if closing == Closing::Again {
+            self.told.extend(intent.told.iter().cloned());
+        }
+        self.closed.push(intent.id.clone());
+        wrote.closed.push((intent, closing));
+    }
+
+    fn done(
+        &mut self,
+        intent: &Intent,
+        written: Option<Box<Written>>,
+        wrote: &mut Wrote,
+    ) -> Closing {
+        let side = self.side;
+        let mut link = match &intent.link {
+            Some(id) => self.links.get(id).cloned(),
+            None => None,
+        };
+        // What the remote made of what was sent: an undo is conditioned on it.
+        let after: Fields = written
+            .iter()
+            .flat_map(|written| &written.entity.fields)
+            .filter(|(name, value)| intent.patch.get(*name).is_some_and(|sent| sent != *value))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        match (&intent.effect, written.map(|written| *written)) {
+            (Effect::Remove(id, _), _) => {
+                wrote.tally.removed += 1;
+                self.removed.push(Tombstone {
+                    id: id.clone(),
+                    why: Absence::Archived,
+                    revision: None,
+                });
+                if let Some(link) = &mut link {
+                    link.base.ended = true;
+                }
+            }
+            (effect, Some(written)) => {
+                let Written {
+                    entity,
+                    source,
+                    held,
+                } = written;
+                // The answer to the rest of a create tells nothing of the fields that were written before.
+                let answer = held.is_some().then(|| entity.clone());
+                let entity = settle::completed(intent, entity);
+                let made = (side, entity.id.clone());
+                let source_record = (side.other(), intent.source_record.clone());
+                let has_partner = |of: &(Side, RecordId)| {
+                    matches!(effect, Effect::Create)
+                        && self
+                            .paired
+                            .get(of)
+                            .is_some_and(|link| Some(link) != intent.link.as_ref())
+                };
+                if has_partner(&made) {
+                    return self.made_for_another(intent, entity, wrote);
+                }
+                if has_partner(&source_record) {
+                    // Its source has found another partner: the planner sees one too many.
+                    wrote.tally.created += 1;
+                    self.dirty[side.index()].push(entity.id.clone());
+                } else if matches!(effect, Effect::Create) {
+                    wrote.tally.created += 1;
+                    let new = LinkId(self.context.ids().next());
+                    self.paired.insert(made, new.clone());
+                    self.paired.insert(source_record, new.clone());
+                    self.replaced.extend(intent.link.clone());
+                    let [a, b] = match side {
+                        Side::A => [&entity.id, &intent.source_record],
+                        Side::B => [&intent.source_record, &entity.id],
+                    };
+                    link = Some(Link {
+                        id: new,
+                        a: a.clone(),
+                        b: b.clone(),
+                        base: Base::default(),
+                    });
+                    if intent
+                        .base
+                        .consents
+                        .values()
+                        .any(|base| base.told != [false, false])
+                    {
+                        let pair = (intent.source_record.clone(), entity.id.clone());
+                        self.opted_out.push(pair);
+                    }
+                } else {
+                    wrote.tally.updated += 1;
+                }
+                if let Some(link) = &mut link {
+                    let now = self.context.now();
+                    let mut settled = entity.clone();
+                    if let Some(held) = held {
+                        settled.fields.extend(held);
+                    }
+                    let policy = &self.context.policy;
+                    let tried_before = self.context.was_tried(&intent.id);
+                    settle::settle(&mut link.base, intent, &settled, policy, now, tried_before);
+                    if intent.and_more {
+                        self.dirty[side.index()].push(entity.id.clone());
+                    }
+                    let more =
+                        settle::shows_more(&link.base, intent, &entity, &self.context.policy);
+                    if more || !intent.shared.is_empty() {
+                        self.dirty[side.index()].push(entity.id.clone());
+                    }
+                }
+                let observed = self.context.observed(side, answer.unwrap_or(entity));
+                match source {
+                    Source::Write => self.written.push(observed),
+                    Source::Fetch => self.read.push(observed),
+                    Source::Listing => self.listed.push(observed),
+                }
+            }
+            (_, None) => {}
+        }
+        let Some(link) = link else {
+            // The link was dissolved meanwhile: the records are planned again as they are.
+            self.again(intent);
+            return Closing::Again;
+        };
+        let about = (side, link.record(side).clone());
+        self.journal.push(JournalEntry {
+            at: self.context.now(),
+            run: Some(intent.run.clone()),
+            kind: JournalKind::Settled,
+            link: Some(link.id.clone()),
+            side: Some(about.0),
+            record: Some(about.1),
+            detail: json!({
+                "effect": effect_name(&intent.effect),
+                "from": intent.source_record,
+                "patch": intent.patch,
+                "before": intent.before,
+                "after": after,
+                "consents": intent.consents,
+                "deliverability": intent.deliverability,
+            }),
+        });
+        self.changed_links.push(link.id.clone());
+        self.links.insert(link.id.clone(), link);
+        Closing::As(Class::Applied)
+    }
+
+    /// The remote answered a create with a record that belongs to another one of the other side.
+    fn made_for_another(&mut self, intent: &Intent, entity: Entity, wrote: &mut Wrote) -> Closing {
+        wrote.tally.conflicts += 1;
+        let detail = json!({ "records": [entity.id] });
+        self.conflicts.push(Conflict {
+            side: intent.target.other(),
+            record: intent.source_record.clone(),
+            about: subject::IDENTITY.to_owned(),
+            link: None,
+            at: self.context.now(),
+            why: format!(
+                "it was created in side {} before, as `{}`, which belongs to another record now",
+                self.side, entity.id
+            ),
+            detail: detail.clone(),
+        });
+        self.note(
+            intent,
+            JournalKind::Conflict,
+            json!({ "about": subject::IDENTITY, "values": detail }),
+        );
+        self.refetch[self.side.index()].push(entity.id);
+        Closing::As(Class::Conflict)
+    }
+
+    fn again(&mut self, intent: &Intent) {
+        self.dirty[intent.target.other().index()].push(intent.source_record.clone());
+        if let Some(id) = intent.effect.target_record() {
+            self.dirty[intent.target.index()].push(id.clone());
+        }
+    }
+
+    fn found(&mut self, intent: &Intent, found: Found) {
+        let side = self.side;
+        match found {
+            Found::Record(entity, source) => {
+                self.dirty[side.index()].push(entity.id.clone());
+                let observed = self.context.observed(side, *entity);
+                match source {
+                    Source::Listing => self.listed.push(observed),
+                    Source::Fetch | Source::Write => self.read.push(observed),
+                }
+            }
+            Found::Absent(id, why) => self.tombstones.push(Tombstone {
+                id,
+                why,
+                revision: None,
+            }),
+            Found::Moved(id) => {
+                self.refetch[side.index()].push(id.clone());
+                if let Some(old) = intent.effect.target_record() {
+                    self.tombstones.push(Tombstone {
+                        id: old.clone(),
+                        why: Absence::MergedInto(id),
+                        revision: None,
+                    });
+                }
+            }
+            Found::Known => {
+                if let Some(id) = intent.effect.target_record() {
+                    self.dirty[side.index()].push(id.clone());
+                }
+            }
+            Found::Nothing => {
+                if let Some(id) = intent.effect.target_record() {
+                    self.refetch[side.index()].push(id.clone());
+                }
+            }
+        }
+        self.dirty[intent.target.other().index()].push(intent.source_record.clone());
+    }
+
+    fn refused(
+        &mut self,
+        intent: &Intent,
+        cause: String,
+        suppressed: bool,
+        wrote: &mut Wrote,
+    ) -> Closing {
+        let kind = if suppressed {
+            wrote.tally.suppressed += 1;
+            JournalKind::Suppressed
+        } else {
+            wrote.tally.parked += 1;
+            JournalKind::Parked
+        };
+        self.note(intent, kind, json!({ "cause": cause }));
+        let link = intent
+            .link
+            .as_ref()
+            .and_then(|id| self.links.get_mut(id))
+            .filter(|_| suppressed && !intent.consents.is_empty());
+        if let Some(link) = link {
+            // The remote protects the person: its state is taken as it is, and the rest is planned without it.
+            for (name, planned) in &intent.base.consents {
+                let mut images = planned.clone();
+                let known = link.base.consents.get(name);
+                let (state, since) = if opt_in(intent).is_some() {
+                    (ConsentState::Unsubscribed, intent.overrules)
+                } else {
+                    let state = known.map_or(ConsentState::Unspecified, |base| {
+                        base.image(self.side).clone()
+                    });
+                    (state, known.and_then(|base| base.since[self.side.index()]))
+                };
+                match self.side {
+                    Side::A => images.a = state,
+                    Side::B => images.b = state,
+                }
+                images.since[self.side.index()] = since;
+                link.base.consents.insert(name.clone(), images);
+            }
+            self.changed_links.push(link.id.clone());
+            if !intent.patch.is_empty() || intent.deliverability.is_some() || intent.and_more {
+                self.again(intent);
+                return Closing::Again;
+            }
+            return Closing::As(Class::Applied);
+        }
+        if !Guard::ParkedStaysParked.stands() {
+            self.again(intent);
+        }
+        self.parked.push(Parked {
+            side: intent.target.other(),
+            record: intent.source_record.clone(),
+            at: self.context.now(),
+            cause: if suppressed {
+                format!("suppressed by the remote: {cause}")
+            } else {
+                cause
+            },
+        });
+        Closing::As(Class::Parked)
+    }
+
+    async fn taken(
+        &mut self,
+        intent: &Intent,
+        holder: Option<RecordId>,
+        wrote: &mut Wrote,
+    ) -> Result<Closing, SyncError> {
+        let creating = matches!(intent.effect, Effect::Create);
+        let holder = match holder {
+            Some(id) => Some(id),
+            None => recovery::find_holder(self.context, self.side, intent).await,
+        };
+        let linked = match &holder {
+            Some(id) => !self
+                .context
+                .store()
+                .links_by_record(self.context.name(), self.side, std::slice::from_ref(id))
+                .await?
+                .is_empty(),
+            None => false,
+        };
+        match holder {
+            // It exists already and belongs to nobody: once it is read, the key links the two.
+            Some(id) if creating && !linked && self.reads_as_match(intent, &id).await? => {
+                self.replaced.extend(intent.link.clone());
+                self.refetch[self.side.index()].push(id);
+                self.dirty[intent.target.other().index()].push(intent.source_record.clone());
+                wrote.tally.abandoned += 1;
+                wrote
+                    .abandoned
+                    .push((intent.target.other(), intent.source_record.clone()));
+                self.note(
+                    intent,
+                    JournalKind::Abandoned,
+                    json!({ "why": "a record with the same key exists" }),
+                );
+                Ok(Closing::Again)
+            }
+            holder => {
+                wrote.tally.conflicts += 1;
+                let (side, record) = match &intent.link {
+                    Some(link) if !creating => (
+                        Side::A,
+                        self.links
+                            .get(link)
+                            .map_or_else(|| intent.source_record.clone(), |link| link.a.clone()),
+                    ),
+                    _ => (intent.target.other(), intent.source_record.clone()),
+                };
+                let which = holder.as_ref().map_or_else(
+                    || "which the remote does not name".to_owned(),
+                    |id| format!("`{id}`"),
+                );
+                self.conflicts.push(Conflict {
+                    side,
+                    record,
+                    about: subject::MERGE.to_owned(),
+                    link: intent.link.clone(),
+                    at: self.context.now(),
+                    why: format!(
+                        "side {} has another record with the same key, {which}; merge the two there",
+                        self.side
+                    ),
+                    detail: json!({ "side": self.side, "holder": holder }),
+                });
+                self.note(
+                    intent,
+                    JournalKind::Conflict,
+                    json!({ "about": subject::MERGE, "holder": holder }),
+                );
+                Ok(Closing::As(Class::Conflict))
+            }
+        }
+    }
+
+    /// Whether a record that is said to have the same key is found by ours, so that planning again leads somewhere.
+    async fn reads_as_match(&mut self, intent: &Intent, id: &RecordId) -> Result<bool, SyncError> {
+        let wanted = self.context.policy.match_key(self.side, &intent.patch);
+        let fetched = fetch(self.context, self.side, std::slice::from_ref(id)).await?;
+        Ok(fetched.answers.into_iter().any(|(_, answer)| match answer {
+            Fetched::Found(entity) => {
+                self.context.policy.match_key(self.side, &entity.fields) == wanted
+            }
+            Fetched::Absent(_) | Fetched::Failed(_) => false,
+        }))
+    }
+
+    fn note(&mut self, intent: &Intent, kind: JournalKind, detail: serde_json::Value) {
+        let about = intent.effect.target_record().map_or_else(
+            || (intent.target.other(), intent.source_record.clone()),
+            |id| (intent.target, id.clone()),
+        );
+        self.journal.push(JournalEntry {
+            at: self.context.now(),
+            run: Some(intent.run.clone()),
+            kind,
+            link: intent.link.clone(),
+            side: Some(about.0),
+            record: Some(about.1),
+            detail,
+        });
+    }
+
+    /// What a search shows may lag behind what is known: then the record is asked for by itself.
+    async fn believe_searches(&mut self) -> Result<(), SyncError> {
+        if self.listed.is_empty() {
+            return Ok(());
+        }
+        let ids: Vec<RecordId> = self
+            .listed
+            .iter()
+            .map(|observed| observed.entity.id.clone())
+            .collect();
+        let known: HashSet<RecordId> = self
+            .context
+            .store()
+            .observations(self.context.endpoint(self.side), &ids)
+            .await?
+            .into_iter()
+            .map(|seen| seen.id)
+            .collect();
+        for observed in std::mem::take(&mut self.listed) {
+            if known.contains(&observed.entity.id) {
+                self.refetch[self.side.index()].push(observed.entity.id);
+            } else {
+                self.read.push(observed);
+            }
+        }
+        Ok(())
+    }
+
+    /// The opt-outs of the records that new ones were created for are theirs too.
+    async fn inherited(&self) -> Result<Vec<RecordRestriction>, SyncError> {
+        if self.opted_out.is_empty() {
+            return Ok(Vec::new());
+        }
+        let source = self.side.other();
+        let ids: Vec<RecordId> = self.opted_out.iter().map(|(id, _)| id.clone()).collect();
+        let rows = self
+            .context
+            .store()
+            .restrictions(self.context.endpoint(source), &ids)
+            .await?;
+        let mut inherited = Vec::new();
+        for (from, to) in &self.opted_out {
+            for row in rows.iter().filter(|row| row.record == *from) {
+                let rules = &self.context.policy.consents;
+                let rule = rules.iter().find(|rule| {
+                    rule.channel == row.channel && rule.purpose(source) == row.purpose
+                });
+                inherited.extend(rule.map(|rule| RecordRestriction {
+                    endpoint: self.context.endpoint(self.side).clone(),
+                    record: to.clone(),
+                    purpose: rule.purpose(self.side).to_owned(),
+                    ..row.clone()
+                }));
+            }
+        }
+        Ok(inherited)
+    }
+
+    async fn store(mut self, step: Step, sent: Sequence) -> Result<(), SyncError> {
+        let inherited = self.inherited().await?;
+        self.believe_searches().await?;
+        let endpoint = self.context.endpoint(self.side).clone();
+        let observe = |source, records, tombstones| Change::Observe {
+            endpoint: endpoint.clone(),
+            source,
+            sent,
+            snapshot: None,
+            records,
+            tombstones,
+        };
+        let mut changes = Vec::new();
+        if !self.written.is_empty() || !self.removed.is_empty() {
+            changes.push(observe(Source::Write, self.written, self.removed));
+        }
+        if !self.read.is_empty() || !self.tombstones.is_empty() {
+            changes.push(observe(Source::Fetch, self.read, self.tombstones));
+        }
+        let links: Vec<Link> = self
+            .changed_links
+            .iter()
+            .filter_map(|id| self.links.remove(id))
+            .collect();
+        changes.push(Change::RemoveLinks(self.replaced));
+        if !links.is_empty() {
+            changes.push(Change::PutLinks(links));
+        }
+        for side in Side::BOTH {
+            for (ids, refetch) in [
+                (std::mem::take(&mut self.refetch[side.index()]), true),
+                (std::mem::take(&mut self.dirty[side.index()]), false),
+            ] {
+                if !ids.is_empty() {
+                    changes.push(Change::MarkDirty { side, ids, refetch });
+                }
+            }
+        }
+        changes.push(Change::PutDecisions(self.told));
+        changes.push(Change::Restrict(inherited));
+        changes.push(Change::PutConflicts(self.conflicts));
+        changes.push(Change::Park(self.parked));
+        changes.push(Change::PutIntents(self.reduced));
+        changes.push(Change::RemoveIntents(self.closed));
+        changes.push(Change::Journal(self.journal));
+        changes.retain(|change| !change.is_empty());
+        if !changes.is_empty() {
+            self.context.commit(step, changes).await?;
+        }
+        Ok(())
+    }
+}
+
+fn intent_of(resolution: &Resolution) -> &Intent {
+    match resolution {
+        Resolution::Done(intent, ..)
+        | Resolution::Abandoned(intent, ..)
+        | Resolution::Refused { intent, .. }
+        | Resolution::Taken(intent, _)
+        | Resolution::Later(intent, _)
+        | Resolution::Unresolved(intent, _) => intent,
+    }
+}
+
+fn effect_name(effect: &Effect) -> &'static str {
+    match effect {
+        Effect::Create => "create",
+        Effect::Update(_) => "update",
+        Effect::Remove(..) => "remove",
+    }
+}

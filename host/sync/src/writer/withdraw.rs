@@ -1,0 +1,300 @@
+//! Writes that would not be decided any more, right before they are sent: they are given up, and planned again.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use samspel_engine::consent::Restrictions;
+use samspel_engine::plan::{LinkState, SideWrite, plan};
+use samspel_engine::settle;
+use samspel_model::intent::{Effect, Intent};
+use samspel_model::store::{Observation, RecordRestriction};
+use samspel_model::{Consent, ConsentState, Guard, Link, LinkId, RecordId, Side};
+
+use super::{Found, KEY_EXISTS, Resolution};
+use crate::context::Context;
+use crate::error::SyncError;
+
+/// An opt-in that was decided on is not sent if a newer opt-out has been seen since.
+pub async fn withdraw_outdated_opt_ins(
+    context: &Arc<Context>,
+    side: Side,
+    intents: Vec<Intent>,
+    resolutions: &mut Vec<Resolution>,
+) -> Result<Vec<Intent>, SyncError> {
+    let (grants, mut current): (Vec<_>, Vec<_>) = intents
+        .into_iter()
+        .partition(|intent| opt_in(intent).is_some());
+    if grants.is_empty() || !Guard::OptInIsCheckedAgain.stands() {
+        current.extend(grants);
+        return Ok(current);
+    }
+    let mut opted_out: HashMap<(Side, RecordId), Option<Timestamp>> = HashMap::new();
+    for asked in Side::BOTH {
+        let ids: Vec<RecordId> = grants
+            .iter()
+            .filter_map(|intent| record_of(intent, asked).cloned())
+            .collect();
+        let seen = context
+            .store()
+            .observations(context.endpoint(asked), &ids)
+            .await?;
+        for seen in seen {
+            let opt_out = seen
+                .consents
+                .iter()
+                .find(|consent| consent.state == ConsentState::Unsubscribed);
+            if let Some(consent) = opt_out {
+                opted_out.insert((asked, seen.id), consent.at);
+            }
+        }
+    }
+    let mut restricted: HashMap<(Side, RecordId), Timestamp> = HashMap::new();
+    for asked in Side::BOTH {
+        let ids: Vec<RecordId> = grants
+            .iter()
+            .filter_map(|intent| record_of(intent, asked).cloned())
+            .collect();
+        let endpoint = context.endpoint(asked);
+        for row in context.store().restrictions(endpoint, &ids).await? {
+            let at = restricted.entry((asked, row.record)).or_default();
+            *at = row.restriction.at.max(*at);
+        }
+    }
+    for intent in grants {
+        let granted = opt_in(&intent).and_then(|consent| consent.at);
+        let outdated = Side::BOTH.into_iter().any(|asked| {
+            let restricted =
+                record_of(&intent, asked).and_then(|id| opted_out.get(&(asked, id.clone())));
+            match restricted {
+                // The record that the opt-in came from has an opt-out now.
+                Some(_) if asked != side => true,
+                // The target's own opt-out is what older evidence must not lift. That the remote noted what it was
+                // told with a time of its own was known.
+                Some(at) => at.is_some_and(|at| {
+                    Some(at) > intent.overrules && granted.is_none_or(|granted| granted <= at)
+                }),
+                None => false,
+            }
+        });
+        // An opt-out that was in force when this was decided was lifted with it.
+        let outdated = outdated
+            || Side::BOTH.into_iter().any(|asked| {
+                record_of(&intent, asked)
+                    .and_then(|id| restricted.get(&(asked, id.clone())))
+                    .is_some_and(|at| granted.is_none_or(|granted| granted <= *at))
+            });
+        if outdated {
+            resolutions.push(Resolution::Abandoned(
+                intent,
+                Found::Nothing,
+                "an opt-out was seen meanwhile",
+            ));
+        } else {
+            current.push(intent);
+        }
+    }
+    Ok(current)
+}
+
+/// The opt-in that an intent carries, if it carries one.
+pub fn opt_in(intent: &Intent) -> Option<&Consent> {
+    intent.consents.iter().find(|consent| {
+        matches!(
+            consent.state,
+            ConsentState::Subscribed | ConsentState::Pending
+        )
+    })
+}
+
+/// The record of a side that an intent is about.
+fn record_of(intent: &Intent, side: Side) -> Option<&RecordId> {
+    if side == intent.target {
+        intent.effect.target_record()
+    } else {
+        Some(&intent.source_record)
+    }
+}
+
+/// What is known of the records that are about to be written.
+pub async fn targets(
+    context: &Context,
+    side: Side,
+    intents: &[Intent],
+) -> Result<HashMap<RecordId, Observation>, SyncError> {
+    let ids: Vec<RecordId> = intents
+        .iter()
+        .filter_map(|intent| intent.effect.target_record().cloned())
+        .collect();
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let seen = context
+        .store()
+        .observations(context.endpoint(side), &ids)
+        .await?;
+    Ok(seen
+        .into_iter()
+        .map(|seen| (seen.id.clone(), seen))
+        .collect())
+}
+
+/// Writes that were decided on what has been overtaken since are not sent: somebody changed the same field of the
+/// target meanwhile, or it is gone, or there is a record with the key of one that was to be created.
+pub async fn withdraw_overtaken(
+    context: &Arc<Context>,
+    side: Side,
+    intents: Vec<Intent>,
+    seen: &HashMap<RecordId, Observation>,
+    resolutions: &mut Vec<Resolution>,
+) -> Result<Vec<Intent>, SyncError> {
+    let keys: HashMap<String, String> = intents
+        .iter()
+        .filter(|intent| !matches!(intent.effect, Effect::Remove(..)))
+        .filter_map(|intent| {
+            let key = context.policy.match_key(side, &intent.patch)?;
+            Some((intent.id.clone(), key))
+        })
+        .collect();
+    let mut held: HashMap<String, Vec<RecordId>> = HashMap::new();
+    if !keys.is_empty() {
+        let field = context.policy.match_rule().field(side);
+        let asked: Vec<String> = keys.values().cloned().collect();
+        let holders = context
+            .store()
+            .records_by_key(context.endpoint(side), field, &asked, 2)
+            .await?;
+        for (key, id) in holders {
+            held.entry(key).or_default().push(id);
+        }
+    }
+    let mut current = Vec::with_capacity(intents.len());
+    for intent in intents {
+        let holders = keys.get(&intent.id).and_then(|key| held.get(key));
+        let why = match intent.effect.target_record() {
+            None => holders
+                .filter(|_| Guard::KeyMustBeUnique.stands())
+                .map(|_| KEY_EXISTS),
+            Some(id) => seen
+                .get(id)
+                .filter(|seen| settle::is_overtaken(&intent, seen, &context.policy))
+                .map(|_| "the record was read anew meanwhile")
+                .or(holders
+                    .filter(|_| Guard::MergeIsProposed.stands())
+                    .and_then(|holders| holders.iter().find(|holder| *holder != id))
+                    .map(|_| KEY_EXISTS)),
+        };
+        match why {
+            Some(why) => resolutions.push(Resolution::Abandoned(intent, Found::Known, why)),
+            None => current.push(intent),
+        }
+    }
+    Ok(current)
+}
+
+/// Changes of people who have opted out since they were decided on wait until that is told, and what is known of an
+/// address says nothing about the next one.
+pub async fn withdraw_outdated(
+    context: &Arc<Context>,
+    side: Side,
+    intents: Vec<Intent>,
+    seen: &HashMap<RecordId, Observation>,
+    resolutions: &mut Vec<Resolution>,
+) -> Result<Vec<Intent>, SyncError> {
+    let asked: Vec<&Intent> = intents
+        .iter()
+        .filter(|intent| matches!(intent.effect, Effect::Update(_)) && !intent.restricts)
+        .collect();
+    if asked.is_empty() || !Guard::OptOutGoesFirst.stands() {
+        return Ok(intents);
+    }
+    let outdated = outdated(context, side, &asked, seen).await?;
+    let mut current = Vec::with_capacity(intents.len());
+    for intent in intents {
+        match outdated.get(&intent.id) {
+            Some(why) => resolutions.push(Resolution::Abandoned(intent, Found::Known, why)),
+            None => current.push(intent),
+        }
+    }
+    Ok(current)
+}
+
+/// Which of these changes would not be made any more, and why.
+async fn outdated(
+    context: &Context,
+    side: Side,
+    intents: &[&Intent],
+    seen: &HashMap<RecordId, Observation>,
+) -> Result<HashMap<String, &'static str>, SyncError> {
+    let store = context.store();
+    let sources: Vec<RecordId> = intents
+        .iter()
+        .map(|intent| intent.source_record.clone())
+        .collect();
+    let targets: Vec<RecordId> = intents
+        .iter()
+        .filter_map(|intent| intent.effect.target_record().cloned())
+        .collect();
+    let links: HashMap<LinkId, Link> = store
+        .links_by_record(context.name(), side, &targets)
+        .await?
+        .into_iter()
+        .map(|link| (link.id.clone(), link))
+        .collect();
+    let sources_seen: HashMap<RecordId, Observation> = store
+        .observations(context.endpoint(side.other()), &sources)
+        .await?
+        .into_iter()
+        .map(|seen| (seen.id.clone(), seen))
+        .collect();
+    let mut rows: HashMap<(Side, RecordId), Vec<RecordRestriction>> = HashMap::new();
+    for (of, ids) in [(side, &targets), (side.other(), &sources)] {
+        for row in store.restrictions(context.endpoint(of), ids).await? {
+            let at = (of, row.record.clone());
+            rows.entry(at).or_default().push(row);
+        }
+    }
+    let now = context.now();
+    let outdated = intents.iter().filter_map(|intent| {
+        let link = intent.link.as_ref().and_then(|id| links.get(id));
+        let target = intent.effect.target_record().and_then(|id| seen.get(id));
+        let source = sources_seen.get(&intent.source_record);
+        let (Some(link), Some(target), Some(source)) = (link, target, source) else {
+            return None;
+        };
+        let seen = match side {
+            Side::A => [target, source],
+            Side::B => [source, target],
+        };
+        let restricted = Side::BOTH
+            .into_iter()
+            .fold(Restrictions::default(), |known, of| {
+                let rows = rows.get(&(of, link.record(of).clone()));
+                known.with(&context.policy, of, rows.map_or(&[], Vec::as_slice))
+            });
+        let state = LinkState {
+            base: &link.base,
+            seen,
+            restricted: &restricted,
+            told: &intent.told,
+        };
+        let now = plan(&state, &context.policy, now);
+        let bounces = |write: &Option<SideWrite>| {
+            let write = write.as_ref();
+            write.and_then(|write| write.deliverability.clone())
+        };
+        let owed = now.writes[side.index()].as_ref();
+        let why = if owed.is_some_and(SideWrite::restricts) {
+            "an opt-out goes first"
+        } else if intent.deliverability.is_some()
+            && bounces(&now.writes[side.index()]) != intent.deliverability
+            && Guard::BounceBelongsToAddress.stands()
+        {
+            "the address changed meanwhile"
+        } else {
+            return None;
+        };
+        Some((intent.id.clone(), why))
+    });
+    Ok(outdated.collect())
+}
