@@ -6,7 +6,10 @@ use std::io;
 use serde_json::{Map, Value, json};
 use thiserror::Error;
 
-use crate::config::ConfigError;
+use samspel_installation::config::ConfigError;
+use samspel_installation::{Error, Kind};
+use samspel_model::StoreError;
+use samspel_sync::SyncError;
 
 /// What the process's exit code says. The numbers are a contract: scripts depend on them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,24 +113,30 @@ impl Exit {
     }
 }
 
+/// The class of a failure as an exit code.
+impl From<Kind> for Exit {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Failure => Self::Failure,
+            Kind::Usage => Self::Usage,
+            Kind::Config => Self::Config,
+            Kind::Account => Self::Account,
+            Kind::Held => Self::Held,
+            Kind::NotConfirmed => Self::NotConfirmed,
+            Kind::Paused => Self::Paused,
+            Kind::Connector => Self::Connector,
+            Kind::Unavailable => Self::Unavailable,
+            Kind::Interrupted => Self::Interrupted,
+        }
+    }
+}
+
 /// Why a command did not do what it was asked.
 #[derive(Debug, Error)]
 pub enum CliError {
-    /// The configuration is wrong.
-    #[error("the configuration has {}\n{}", count(.0.0.len()), .0)]
-    Config(#[from] ConfigError),
-    /// Everything else: what happened, and what to do.
-    #[error("{message}{}", remedy_line(.remedy.as_deref()))]
-    Other {
-        /// The class of the failure.
-        exit: Exit,
-        /// What happened.
-        message: String,
-        /// What to do, where there is advice.
-        remedy: Option<String>,
-        /// More for programs, by name.
-        details: Box<Map<String, Value>>,
-    },
+    /// What happened, and what to do.
+    #[error(transparent)]
+    Failed(Error),
     /// The reader of our output is gone; there is nobody to tell.
     #[error("nobody reads the output any more")]
     BrokenPipe,
@@ -138,38 +147,33 @@ pub enum CliError {
 
 impl CliError {
     /// An error of a class.
-    pub fn new(exit: Exit, message: impl fmt::Display) -> Self {
-        Self::Other {
-            exit,
-            message: message.to_string(),
-            remedy: None,
-            details: Box::default(),
-        }
+    pub fn new(kind: Kind, message: impl fmt::Display) -> Self {
+        Self::Failed(Error::new(kind, message))
     }
 
     /// Adds what to do.
     #[must_use]
-    pub fn remedy(mut self, advice: impl Into<String>) -> Self {
-        if let Self::Other { remedy, .. } = &mut self {
-            *remedy = Some(advice.into());
+    pub fn remedy(self, advice: impl Into<String>) -> Self {
+        match self {
+            Self::Failed(error) => Self::Failed(error.remedy(advice)),
+            other => other,
         }
-        self
     }
 
     /// Adds something for programs.
     #[must_use]
-    pub fn detail(mut self, name: &str, value: Value) -> Self {
-        if let Self::Other { details, .. } = &mut self {
-            details.insert(name.to_owned(), value);
+    pub fn detail(self, name: &str, value: Value) -> Self {
+        match self {
+            Self::Failed(error) => Self::Failed(error.detail(name, value)),
+            other => other,
         }
-        self
     }
 
     /// The process's exit code.
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Config(_) => Exit::Config,
-            Self::Other { exit, .. } | Self::Reported(exit) => *exit,
+            Self::Failed(error) => error.kind().into(),
+            Self::Reported(exit) => *exit,
             // As other tools do: `samspel ... | head` is no failure.
             Self::BrokenPipe => Exit::Ok,
         }
@@ -177,30 +181,15 @@ impl CliError {
 
     /// For `--json`: `{"error": {"code", "exit", "message", ...}}`.
     pub fn to_json(&self) -> Value {
+        let mut error = match self {
+            Self::Failed(error) => error.to_json(),
+            Self::BrokenPipe | Self::Reported(_) => {
+                Map::from_iter([("message".to_owned(), self.to_string().into())])
+            }
+        };
         let exit = self.exit();
-        let mut error = json!({ "code": exit.code(), "exit": exit as u8 });
-        match self {
-            Self::Config(problems) => {
-                error["message"] =
-                    format!("the configuration has {}", count(problems.0.len())).into();
-                error["problems"] = json!(problems.0);
-            }
-            Self::Other {
-                message,
-                remedy,
-                details,
-                ..
-            } => {
-                for (name, value) in details.iter() {
-                    error[name] = value.clone();
-                }
-                error["message"] = message.as_str().into();
-                if let Some(remedy) = remedy {
-                    error["remedy"] = remedy.as_str().into();
-                }
-            }
-            Self::BrokenPipe | Self::Reported(_) => error["message"] = self.to_string().into(),
-        }
+        error.insert("code".to_owned(), exit.code().into());
+        error.insert("exit".to_owned(), (exit as u8).into());
         json!({ "error": error })
     }
 }
@@ -209,18 +198,31 @@ impl From<io::Error> for CliError {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::BrokenPipe => Self::BrokenPipe,
-            _ => Self::new(Exit::Failure, error),
+            _ => Self::Failed(error.into()),
         }
     }
 }
 
-fn count(problems: usize) -> String {
-    match problems {
-        1 => "1 problem".to_owned(),
-        n => format!("{n} problems"),
+impl From<Error> for CliError {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
     }
 }
 
-fn remedy_line(remedy: Option<&str>) -> String {
-    remedy.map_or_else(String::new, |advice| format!("\n  remedy: {advice}"))
+impl From<ConfigError> for CliError {
+    fn from(error: ConfigError) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl From<StoreError> for CliError {
+    fn from(error: StoreError) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl From<SyncError> for CliError {
+    fn from(error: SyncError) -> Self {
+        Self::Failed(error.into())
+    }
 }

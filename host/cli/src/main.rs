@@ -3,30 +3,21 @@
 mod allocator;
 mod args;
 mod commands;
-mod config;
-mod connectors;
-mod credentials;
 mod exit;
-mod failure;
-mod host;
-mod install;
 mod logging;
 mod output;
 mod progress;
 mod shutdown;
-mod tokens;
 
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
 use indicatif::MultiProgress;
+use samspel_installation::{Config, Host, Kind, Library};
 
 use args::{Cli, Command};
-use config::Config;
 use exit::{CliError, Exit};
-use host::Host;
-use install::Library;
 use output::Output;
 
 /// Threads that run tasks. Most of a sync is waiting; planning and the connectors' own computing share the rest.
@@ -59,7 +50,7 @@ fn usage(error: &clap::Error) -> ExitCode {
     let json = std::env::args_os().any(|argument| argument == "--json");
     if json {
         let message = error.render().to_string();
-        Output::new(true).error(&CliError::new(Exit::Usage, message.trim()));
+        Output::new(true).error(&CliError::new(Kind::Usage, message.trim()));
     } else {
         let _ = error.print();
     }
@@ -74,7 +65,7 @@ fn run(cli: Cli, output: Output) -> Result<(), CliError> {
         _ => "warn",
     };
     logging::init(cli.global.log_format, level, bars.clone())
-        .map_err(|why| CliError::new(Exit::Usage, why))?;
+        .map_err(|why| CliError::new(Kind::Usage, why))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .enable_all()

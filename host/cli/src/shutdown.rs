@@ -6,12 +6,14 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use samspel_installation::Kind;
+
 use crate::exit::{CliError, Exit};
 
 /// A token that is cancelled by the first signal. To be called inside the asynchronous runtime.
 pub fn on_signal() -> Result<CancellationToken, CliError> {
     let failed =
-        |error| CliError::new(Exit::Failure, format!("signals cannot be watched: {error}"));
+        |error| CliError::new(Kind::Failure, format!("signals cannot be watched: {error}"));
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let stop = CancellationToken::new();

@@ -17,7 +17,7 @@ struct Rule {
 /// What brings the network, a database, a sandbox or an executor into a crate.
 const OUTSIDE: [&str; 5] = ["reqwest", "sqlx", "wasmtime", "wasmtime-wasi", "axum"];
 
-const RULES: [Rule; 7] = [
+const RULES: [Rule; 8] = [
     Rule {
         krate: "samspel-model",
         knows: &[],
@@ -59,6 +59,17 @@ const RULES: [Rule; 7] = [
         without: &OUTSIDE,
     },
     Rule {
+        krate: "samspel-installation",
+        knows: &[
+            "samspel-model",
+            "samspel-engine",
+            "samspel-store",
+            "samspel-runtime",
+            "samspel-sync",
+        ],
+        without: &["sqlx", "wasmtime", "wasmtime-wasi", "axum", "clap"],
+    },
+    Rule {
         krate: "samspel",
         knows: &[
             "samspel-model",
@@ -67,6 +78,7 @@ const RULES: [Rule; 7] = [
             "samspel-runtime",
             "samspel-sync",
             "samspel-scheduler",
+            "samspel-installation",
         ],
         without: &["sqlx", "wasmtime", "wasmtime-wasi", "axum"],
     },

@@ -8,10 +8,9 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::args::AccountCommand;
-use crate::exit::{CliError, Exit};
-use crate::failure;
-use crate::host::Host;
+use crate::exit::CliError;
 use crate::output::Output;
+use samspel_installation::{Host, of_account};
 
 #[derive(Serialize)]
 struct Checked {
@@ -94,12 +93,12 @@ pub async fn run(command: &AccountCommand, host: &Host, output: Output) -> Resul
     let worst = checked
         .iter()
         .find_map(|(_, result)| result.as_ref().err().map(CliError::exit));
-    worst.map_or(Ok(()), |exit: Exit| Err(CliError::Reported(exit)))
+    worst.map_or(Ok(()), |exit| Err(CliError::Reported(exit)))
 }
 
 async fn check(host: &Host, name: &str) -> Result<Checked, CliError> {
     let account = host.account(name).await?;
-    let failed = |error| failure::of_account(name, &error);
+    let failed = |error| of_account(name, &error);
     let identity = account.connector.check().await.map_err(failed)?;
     let collections = account.connector.collections().await.map_err(failed)?;
     Ok(Checked {

@@ -4,7 +4,9 @@ use std::io::IsTerminal;
 
 use dialoguer::Confirm;
 
-use crate::exit::{CliError, Exit};
+use samspel_installation::Kind;
+
+use crate::exit::CliError;
 use crate::output::Output;
 
 /// Whether somebody sits at a terminal who can be asked.
@@ -31,7 +33,7 @@ pub async fn agree(
     if yes {
         return Ok(());
     }
-    let refused = CliError::new(Exit::NotConfirmed, what).remedy("confirm with --yes");
+    let refused = CliError::new(Kind::NotConfirmed, what).remedy("confirm with --yes");
     if !somebody(output) {
         return Err(refused);
     }

@@ -5,9 +5,9 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::args::ConfigCommand;
-use crate::config::{self, Config};
 use crate::exit::CliError;
 use crate::output::Output;
+use samspel_installation::config::{self, Config};
 
 #[derive(Serialize)]
 struct Checked<'a> {

@@ -9,10 +9,10 @@ use samspel_runtime::{CONTRACT, LoadedConnector};
 use serde_json::{Value, json};
 
 use crate::args::ConnectorCommand;
-use crate::connectors;
 use crate::exit::{CliError, Exit};
-use crate::install::{Installed, Library};
 use crate::output::Output;
+use samspel_installation::connectors;
+use samspel_installation::{Installed, Library};
 
 /// Runs one of the commands.
 pub async fn run(
@@ -80,9 +80,9 @@ async fn list(library: &Library, output: Output) -> Result<(), CliError> {
 async fn inspected(library: &Library, file: &Path) -> Result<Installed, CliError> {
     let name = file.to_string_lossy();
     if file.is_file() || connectors::is_path(&name) {
-        library.load(file).await
+        Ok(library.load(file).await?)
     } else {
-        library.find(&name).await
+        Ok(library.find(&name).await?)
     }
 }
 

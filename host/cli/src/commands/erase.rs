@@ -7,9 +7,9 @@ use serde_json::json;
 
 use super::ask::agree;
 use crate::args::EraseArgs;
-use crate::exit::{CliError, Exit};
-use crate::host::Host;
+use crate::exit::CliError;
 use crate::output::Output;
+use samspel_installation::{Host, Kind};
 
 /// Forgets a person.
 pub async fn run(args: &EraseArgs, host: &Host, output: Output) -> Result<(), CliError> {
@@ -94,7 +94,7 @@ async fn start(args: &EraseArgs, host: &Host) -> Result<(Endpoint, RecordId), Cl
             seen.id.clone(),
         )),
         [] => Err(CliError::new(
-            Exit::Usage,
+            Kind::Usage,
             format!("sync {} knows no record `{}`", args.sync, args.record),
         )
         .remedy("name it by its id on either side or by its value in the match field")),
@@ -104,7 +104,7 @@ async fn start(args: &EraseArgs, host: &Host) -> Result<(Endpoint, RecordId), Cl
                 .map(|(side, seen)| format!("{} {} (side {side})", place(*side).account, seen.id))
                 .collect();
             Err(CliError::new(
-                Exit::Usage,
+                Kind::Usage,
                 format!(
                     "`{}` means several records: {}",
                     args.record,

@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 use super::queues::{syncs, value};
 use super::sync::names;
 use crate::args::HistoryArgs;
-use crate::exit::{CliError, Exit};
-use crate::host::Host;
+use crate::exit::CliError;
 use crate::output::Output;
+use samspel_installation::{Host, Kind};
 
 /// Tells a record's history.
 pub async fn run(args: &HistoryArgs, host: &Host, output: Output) -> Result<(), CliError> {
@@ -24,7 +24,7 @@ pub async fn run(args: &HistoryArgs, host: &Host, output: Output) -> Result<(), 
     }
     if found.is_empty() {
         return Err(CliError::new(
-            Exit::Usage,
+            Kind::Usage,
             format!("no sync knows a record `{}`", args.record),
         )
         .remedy(format!(
@@ -61,7 +61,7 @@ fn only(found: &mut [History], field: &str) -> Result<(), CliError> {
     }
     if found.iter().all(|history| history.fields.is_empty()) {
         return Err(
-            CliError::new(Exit::Usage, format!("no field `{field}` is mapped"))
+            CliError::new(Kind::Usage, format!("no field `{field}` is mapped"))
                 .remedy(format!("mapped are {}", known.join(", "))),
         );
     }

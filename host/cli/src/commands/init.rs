@@ -4,10 +4,11 @@ use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
 use std::path::Path;
 
+use samspel_installation::Kind;
 use serde_json::json;
 
 use crate::args::{InitArgs, Template};
-use crate::exit::{CliError, Exit};
+use crate::exit::CliError;
 use crate::output::Output;
 
 /// The text of a template.
@@ -32,7 +33,7 @@ pub fn run(args: &InitArgs, file: &Path, output: Output) -> Result<(), CliError>
         .and_then(|mut target| target.write_all(template(args.template).as_bytes()));
     written.map_err(|error| {
         let failed = CliError::new(
-            Exit::Failure,
+            Kind::Failure,
             format!("{} cannot be written: {error}", file.display()),
         );
         match error.kind() {
@@ -58,7 +59,7 @@ mod tests {
     use clap::ValueEnum;
 
     use super::*;
-    use crate::config::Config;
+    use samspel_installation::{Config, Kind};
 
     #[test]
     fn every_template_passes_the_check() {

@@ -13,10 +13,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, info_span};
 
 use crate::args::ServeArgs;
-use crate::config;
-use crate::exit::{CliError, Exit};
-use crate::host::Host;
+use crate::exit::CliError;
 use crate::output::Output;
+use samspel_installation::Host;
+use samspel_installation::{Kind, config};
 
 /// Serves until `stop` is cancelled.
 pub async fn run(
@@ -27,7 +27,7 @@ pub async fn run(
 ) -> Result<(), CliError> {
     let jobs = jobs(&host)?;
     if jobs.is_empty() {
-        return Err(CliError::new(Exit::Config, "there is no sync to run")
+        return Err(CliError::new(Kind::Config, "there is no sync to run")
             .remedy("add one as `[syncs.NAME]`"));
     }
     let scheduler = Scheduler::new(
@@ -70,7 +70,7 @@ fn jobs(host: &Arc<Host>) -> Result<Vec<Job>, CliError> {
             Ok(Job {
                 name: name.clone(),
                 interval: config::duration(&spec.interval).map_err(|why| {
-                    CliError::new(Exit::Config, format!("syncs.{name}.interval: {why}"))
+                    CliError::new(Kind::Config, format!("syncs.{name}.interval: {why}"))
                 })?,
                 runner: Arc::new(SyncRunner {
                     host: Arc::clone(host),

@@ -12,9 +12,9 @@ use super::ask::agree;
 use super::sync::{names, sides};
 use crate::args::UndoArgs;
 use crate::exit::{CliError, Exit};
-use crate::host::Host;
 use crate::output::Output;
 use crate::progress::RunBar;
+use samspel_installation::{Host, Kind};
 
 /// A run is looked for among so many of the last ones of each sync, unless it left something in the history.
 const RUNS: u32 = 1_000;
@@ -72,7 +72,7 @@ async fn sync_of(host: &Host, args: &UndoArgs) -> Result<String, CliError> {
         }
     }
     Err(
-        CliError::new(Exit::Usage, format!("no sync has a run `{}`", args.run))
+        CliError::new(Kind::Usage, format!("no sync has a run `{}`", args.run))
             .remedy("`samspel sync status` lists the last runs"),
     )
 }

@@ -18,11 +18,11 @@ use tokio_util::sync::CancellationToken;
 use crate::args::DemoArgs;
 use crate::commands::sync::tell_run;
 use crate::exit::{CliError, Exit};
-use crate::host::Host;
 use crate::output::Output;
 use crate::progress::RunBar;
 use remote::Remote;
 use report::{Comparison, DemoReport, Drift, Initial, Rerun, Scenario};
+use samspel_installation::{Host, Kind};
 use scenarios::{RunOnce, Stage};
 use vendors::Vendors;
 
@@ -218,7 +218,7 @@ impl Demo {
             .run(options, progress.as_ref(), self.stop.clone())
             .await?;
         if done.stopped {
-            return Err(CliError::new(Exit::Interrupted, "the demo was interrupted"));
+            return Err(CliError::new(Kind::Interrupted, "the demo was interrupted"));
         }
         Ok(done)
     }

@@ -5,7 +5,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::vendors::Access;
-use crate::exit::{CliError, Exit};
+use samspel_installation::Kind;
+
+use crate::exit::CliError;
 
 enum Credential {
     Bearer(String),
@@ -127,7 +129,7 @@ impl Remote {
 
     fn failed(&self, why: &impl ToString) -> CliError {
         CliError::new(
-            Exit::Failure,
+            Kind::Failure,
             format!(
                 "the simulator at {} failed: {}",
                 self.origin,

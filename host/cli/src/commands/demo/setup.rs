@@ -10,8 +10,8 @@ use tempfile::TempDir;
 
 use super::vendors::Access;
 use crate::args::DemoArgs;
-use crate::config::Config;
-use crate::exit::{CliError, Exit};
+use crate::exit::CliError;
+use samspel_installation::{Config, Kind};
 
 /// The demo's sync.
 pub const SYNC: &str = "contacts";
@@ -65,7 +65,7 @@ fn forget(directory: &Path) -> Result<(), CliError> {
     };
     if !ours {
         return Err(CliError::new(
-            Exit::Usage,
+            Kind::Usage,
             format!(
                 "{} holds a configuration or a store that is not the demo's",
                 directory.display()

@@ -9,7 +9,9 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
 use crate::args::DemoArgs;
-use crate::exit::{CliError, Exit};
+use samspel_installation::Kind;
+
+use crate::exit::CliError;
 
 /// Where the program is, if it is not beside ours.
 const VARIABLE: &str = "SAMSPEL_VENDORS";
@@ -92,7 +94,7 @@ impl Vendors {
 }
 
 fn failed(message: String) -> CliError {
-    CliError::new(Exit::Failure, message).remedy(format!(
+    CliError::new(Kind::Failure, message).remedy(format!(
         "`cargo xtask demo` builds everything that the demo needs; {VARIABLE} names another program"
     ))
 }

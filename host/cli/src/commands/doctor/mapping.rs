@@ -8,8 +8,7 @@ use samspel_model::{Collection, Connector, Fields, Presence, ReadMode, ReadReque
 
 use super::finding::Finding;
 use crate::exit::CliError;
-use crate::failure;
-use crate::host::Host;
+use samspel_installation::{Host, of_account};
 
 /// How many records of each side are tried.
 const SAMPLES: usize = 200;
@@ -53,7 +52,7 @@ async fn collection(host: &Host, of: &EndpointSpec) -> Result<Option<Collection>
         .connector
         .collections()
         .await
-        .map_err(|error| failure::of_account(&of.account, &error))?;
+        .map_err(|error| of_account(&of.account, &error))?;
     Ok(collections
         .into_iter()
         .find(|collection| collection.name == of.collection))
@@ -143,7 +142,7 @@ async fn page(
         .connector
         .changes(request)
         .await
-        .map_err(|error| failure::of_account(&of.account, &error))?;
+        .map_err(|error| of_account(&of.account, &error))?;
     let records = page.records.into_iter().take(SAMPLES);
     Ok(records.map(|record| record.fields).collect())
 }

@@ -11,14 +11,11 @@ use samspel_engine::Policy;
 use samspel_model::{Collection, Connector};
 use serde_json::json;
 
-use crate::config::{Config, SecretSettings};
-use crate::credentials;
 use crate::exit::{CliError, Exit};
-use crate::failure;
-use crate::host::{Account, Host, open_store};
-use crate::install::Library;
 use crate::output::Output;
 use finding::{Finding, Status};
+use samspel_installation::config::{Config, SecretSettings};
+use samspel_installation::{Account, Error, Host, Library, credentials, of_account, open_store};
 
 /// Checks everything and tells it.
 pub async fn run(file: &Path, output: Output) -> Result<(), CliError> {
@@ -131,14 +128,14 @@ async fn account(host: &Host, name: &str) -> (Vec<Finding>, Option<Vec<Collectio
             format!("reached as {}", identity.label),
         )),
         Err(failure) => {
-            findings.push(of_error(&check, failure::of_account(name, &failure)));
+            findings.push(of_error(&check, of_account(name, &failure)));
             return (findings, None);
         }
     }
     match account.connector.collections().await {
         Ok(collections) => (findings, Some(collections)),
         Err(failure) => {
-            findings.push(of_error(&check, failure::of_account(name, &failure)));
+            findings.push(of_error(&check, of_account(name, &failure)));
             (findings, None)
         }
     }
@@ -219,9 +216,9 @@ async fn syncs(
     }
 }
 
-fn of_error(check: &str, error: CliError) -> Finding {
+fn of_error(check: &str, error: Error) -> Finding {
     match error {
-        CliError::Other {
+        Error::Other {
             message, remedy, ..
         } => Finding::fail(
             check,

@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 
 use super::{NEXT, hidden, see, select, value};
 use crate::args::{ConflictsCommand, ListArgs, ResolveArgs, Selection, ShowArgs};
-use crate::exit::{CliError, Exit};
-use crate::host::Host;
+use crate::exit::CliError;
 use crate::output::Output;
+use samspel_installation::{Host, Kind};
 
 const LIST: &str = "samspel conflicts list";
 
@@ -179,13 +179,13 @@ async fn show(args: &ShowArgs, host: &Host, output: Output) -> Result<(), CliErr
     let mut found = chosen(host, &selection, Waiting::All).await?;
     let Some((sync, conflicts)) = found.pop_first() else {
         return Err(CliError::new(
-            Exit::Usage,
+            Kind::Usage,
             format!("there is no conflict `{}`", args.id),
         ));
     };
     let Some(one) = shown(host, &sync, conflicts).await?.pop() else {
         return Err(CliError::new(
-            Exit::Usage,
+            Kind::Usage,
             format!("there is no conflict `{}`", args.id),
         ));
     };

@@ -7,9 +7,9 @@ use samspel_model::store::{Conflict, Verdict, Waiting};
 use super::conflicts::{decide, list_of};
 use super::select;
 use crate::args::{HoldArgs, HoldsCommand};
-use crate::exit::{CliError, Exit};
-use crate::host::Host;
+use crate::exit::CliError;
 use crate::output::Output;
+use samspel_installation::{Host, Kind};
 
 const LIST: &str = "samspel holds list";
 
@@ -43,7 +43,7 @@ async fn chosen(host: &Host, args: &HoldArgs) -> Result<BTreeMap<String, Vec<Con
             .collect();
         if !known.contains(about) {
             return Err(
-                CliError::new(Exit::Usage, format!("nothing is held about `{about}`"))
+                CliError::new(Kind::Usage, format!("nothing is held about `{about}`"))
                     .remedy(format!("`{LIST}` shows what there is")),
             );
         }

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use super::{hidden, see, select};
 use crate::args::{ListArgs, ParkedCommand, Selection};
 use crate::exit::CliError;
-use crate::host::Host;
 use crate::output::Output;
+use samspel_installation::Host;
 
 const LIST: &str = "samspel parked list";
 

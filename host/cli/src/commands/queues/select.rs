@@ -8,8 +8,8 @@ use samspel_sync::SyncError;
 use serde_json::json;
 
 use crate::args::Selection;
-use crate::exit::{CliError, Exit};
-use crate::host::Host;
+use crate::exit::CliError;
+use samspel_installation::{Host, Kind};
 
 /// How many entries are read together.
 const PAGE: u32 = 500;
@@ -93,12 +93,12 @@ fn only_one<E>(
     match holders.as_slice() {
         [_] => Ok(()),
         [] => Err(
-            CliError::new(Exit::Usage, format!("there is no {what} `{id}`")).remedy(format!(
+            CliError::new(Kind::Usage, format!("there is no {what} `{id}`")).remedy(format!(
                 "it may be over already: `{list}` shows what there is"
             )),
         ),
         several => Err(CliError::new(
-            Exit::Usage,
+            Kind::Usage,
             format!("{what} `{id}` is in several syncs: {}", several.join(", ")),
         )
         .remedy("name one of them with --sync NAME")

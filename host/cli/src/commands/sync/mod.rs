@@ -16,10 +16,10 @@ use super::ask::{agree, ask, somebody};
 use super::doctor::mapping;
 use crate::args::{PlanArgs, ResetArgs, RunArgs, StatusArgs, SyncCommand, VerifyArgs};
 use crate::exit::{CliError, Exit};
-use crate::host::Host;
 use crate::output::Output;
 use crate::progress::RunBar;
 use report::Names;
+use samspel_installation::{Host, Kind};
 use status::Status;
 
 pub use report::run as tell_run;
@@ -81,7 +81,7 @@ async fn plan(context: &Context<'_>, args: &PlanArgs) -> Result<(), CliError> {
     };
     if context.stop.is_cancelled() {
         return Err(CliError::new(
-            Exit::Interrupted,
+            Kind::Interrupted,
             "stopped before everything was read and planned",
         ));
     }
@@ -161,7 +161,7 @@ async fn verify(context: &Context<'_>, args: &VerifyArgs) -> Result<(), CliError
     };
     if context.stop.is_cancelled() {
         return Err(CliError::new(
-            Exit::Interrupted,
+            Kind::Interrupted,
             "stopped before both sides were read and compared",
         ));
     }

@@ -10,13 +10,13 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
 use crate::config::Config;
-use crate::exit::{CliError, Exit};
+use crate::error::{Error, Kind};
 
 /// Holds the vault's key, where a file is not wanted.
 const VARIABLE: &str = "SAMSPEL_KEY";
 
 /// The vault of a configuration. Its key is made if there is none and nothing was ever made with one.
-pub async fn vault(config: &Config, store: &SqliteStore) -> Result<Arc<Vault>, CliError> {
+pub async fn vault(config: &Config, store: &SqliteStore) -> Result<Arc<Vault>, Error> {
     let key = match std::env::var(VARIABLE) {
         Ok(text) if !text.is_empty() => KeySource::Base64(SecretString::from(text)),
         _ => KeySource::File(config.resolve(&config.host.key)),
@@ -35,10 +35,10 @@ pub fn are_kept(config: &Config) -> bool {
 }
 
 /// What to do about a vault that does not open.
-pub fn unusable(error: VaultError) -> CliError {
+pub fn unusable(error: VaultError) -> Error {
     match error {
         VaultError::Store(error) => error.into(),
-        error => CliError::new(Exit::Failure, error).remedy(format!(
+        error => Error::new(Kind::Failure, error).remedy(format!(
             "`host.key` names the file of the key; the environment variable {VARIABLE} can hold it instead"
         )),
     }

@@ -1,18 +1,18 @@
-//! Failures of the parts below, as the command line tells them: the exit code, and what to do.
+//! Failures of the parts below, as they are told to people: their class, and what to do.
 
 use samspel_model::{Failure, StoreError};
 use samspel_sync::SyncError;
 use serde_json::json;
 
-use crate::exit::{CliError, Exit};
+use crate::error::{Error, Kind};
 
-impl From<StoreError> for CliError {
+impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
-        let exit = match &error {
-            StoreError::Held { .. } | StoreError::LeaseLost { .. } => Exit::Held,
-            StoreError::Damaged { .. } | StoreError::Backend { .. } => Exit::Failure,
+        let kind = match &error {
+            StoreError::Held { .. } | StoreError::LeaseLost { .. } => Kind::Held,
+            StoreError::Damaged { .. } | StoreError::Backend { .. } => Kind::Failure,
         };
-        let failed = Self::new(exit, &error);
+        let failed = Self::new(kind, &error);
         match &error {
             StoreError::LeaseLost { .. } => {
                 failed.remedy("let only one process run the sync, then run it again")
@@ -26,7 +26,7 @@ impl From<StoreError> for CliError {
     }
 }
 
-impl From<SyncError> for CliError {
+impl From<SyncError> for Error {
     fn from(error: SyncError) -> Self {
         match error {
             SyncError::Store(error) => error.into(),
@@ -40,7 +40,7 @@ impl From<SyncError> for CliError {
                     .map(|error| format!("  syncs.{sync}.{}: {}", error.setting, error.why))
                     .collect();
                 Self::new(
-                    Exit::Config,
+                    Kind::Config,
                     format!(
                         "sync `{sync}` does not fit its collections:\n{}",
                         lines.join("\n")
@@ -48,10 +48,10 @@ impl From<SyncError> for CliError {
                 )
                 .remedy("correct the mapping; `samspel account check` lists collections and fields")
             }
-            error @ SyncError::NoCollection { .. } => Self::new(Exit::Config, error),
-            error @ SyncError::Paused { .. } => Self::new(Exit::Paused, error),
+            error @ SyncError::NoCollection { .. } => Self::new(Kind::Config, error),
+            error @ SyncError::Paused { .. } => Self::new(Kind::Paused, error),
             SyncError::NotConfirmed { sync, plan } => Self::new(
-                Exit::NotConfirmed,
+                Kind::NotConfirmed,
                 format!(
                     "the first run of sync `{sync}` writes nothing before its plan is confirmed"
                 ),
@@ -61,7 +61,7 @@ impl From<SyncError> for CliError {
             ))
             .detail("plan", json!(plan)),
             SyncError::PlanChanged { sync, wanted, plan } => Self::new(
-                Exit::NotConfirmed,
+                Kind::NotConfirmed,
                 format!(
                     "nothing was done: the plan of sync `{sync}` is no longer {wanted} but {}",
                     plan.hash
@@ -69,24 +69,24 @@ impl From<SyncError> for CliError {
             )
             .remedy(format!("look at `samspel sync plan {sync}` again"))
             .detail("plan", json!(plan)),
-            error @ SyncError::Stopped { .. } => Self::new(Exit::Interrupted, error),
-            error @ SyncError::OtherAccount { .. } => Self::new(Exit::Account, error),
-            error @ SyncError::Unbalanced { .. } => Self::new(Exit::Failure, error),
-            error @ SyncError::Refused { .. } => Self::new(Exit::Usage, error),
+            error @ SyncError::Stopped { .. } => Self::new(Kind::Interrupted, error),
+            error @ SyncError::OtherAccount { .. } => Self::new(Kind::Account, error),
+            error @ SyncError::Unbalanced { .. } => Self::new(Kind::Failure, error),
+            error @ SyncError::Refused { .. } => Self::new(Kind::Usage, error),
         }
     }
 }
 
 /// A failure of an account, wherever it happened.
-pub fn of_account(account: &str, failure: &Failure) -> CliError {
-    let exit = match failure {
-        Failure::Throttled { .. } | Failure::Unavailable(_) => Exit::Unavailable,
-        Failure::Unauthorized(_) | Failure::Forbidden(_) => Exit::Account,
-        Failure::Misconfigured { .. } => Exit::Config,
-        Failure::Bug(_) | Failure::Stopped(_) => Exit::Connector,
-        Failure::ExpiredCursor | Failure::Other(_) => Exit::Failure,
+pub fn of_account(account: &str, failure: &Failure) -> Error {
+    let kind = match failure {
+        Failure::Throttled { .. } | Failure::Unavailable(_) => Kind::Unavailable,
+        Failure::Unauthorized(_) | Failure::Forbidden(_) => Kind::Account,
+        Failure::Misconfigured { .. } => Kind::Config,
+        Failure::Bug(_) | Failure::Stopped(_) => Kind::Connector,
+        Failure::ExpiredCursor | Failure::Other(_) => Kind::Failure,
     };
-    let failed = CliError::new(exit, format!("account `{account}`: {failure}"));
+    let failed = Error::new(kind, format!("account `{account}`: {failure}"));
     match failure {
         Failure::Throttled { .. } | Failure::Unavailable(_) => failed.remedy("try again later"),
         Failure::Misconfigured { setting, .. } => {

@@ -22,8 +22,8 @@ use url::Url;
 
 use crate::config::{AccountSettings, Config, CredentialSettings, SecretSettings};
 use crate::credentials;
-use crate::exit::{CliError, Exit};
-use crate::install::{Installed, Library};
+use crate::error::{Error, Kind};
+use crate::library::{Installed, Library};
 use crate::tokens::{self, VaultTokens};
 
 /// A process that dies blocks its sync for so long.
@@ -61,7 +61,7 @@ pub struct Account {
 impl Host {
     /// Opens the store and sets up the sandbox. Accounts are opened when they are needed. `command` tells other
     /// processes who holds a sync.
-    pub async fn open(config: Config, command: &str) -> Result<Self, CliError> {
+    pub async fn open(config: Config, command: &str) -> Result<Self, Error> {
         let library = Library::open(Some(&config))?;
         Self::with_library(config, library, command).await
     }
@@ -71,13 +71,13 @@ impl Host {
         config: Config,
         library: Library,
         command: &str,
-    ) -> Result<Self, CliError> {
+    ) -> Result<Self, Error> {
         let store = Arc::new(open_store(&config).await?);
         let vault = OnceCell::new();
         if tokens::are_kept(&config) {
             vault
                 .set(tokens::vault(&config, &store).await?)
-                .map_err(|_| CliError::new(Exit::Failure, "the vault is open already"))?;
+                .map_err(|_| Error::new(Kind::Failure, "the vault is open already"))?;
         }
         Ok(Self {
             library,
@@ -104,7 +104,7 @@ impl Host {
         Arc::clone(&self.store) as Arc<dyn Store>
     }
 
-    async fn vault(&self) -> Result<&Arc<Vault>, CliError> {
+    async fn vault(&self) -> Result<&Arc<Vault>, Error> {
         self.vault
             .get_or_try_init(|| tokens::vault(&self.config, &self.store))
             .await
@@ -112,7 +112,7 @@ impl Host {
 
     /// Recognises the addresses of erased people; `None` if nobody was ever erased. Asked for each run anew: another
     /// process may erase somebody while this one serves.
-    async fn pseudonyms(&self) -> Result<Option<Pseudonyms>, CliError> {
+    async fn pseudonyms(&self) -> Result<Option<Pseudonyms>, Error> {
         if !self.store.needs_key_for(ERASURE).await? {
             return Ok(None);
         }
@@ -121,13 +121,13 @@ impl Host {
     }
 
     /// The same, to erase somebody: from now on the store needs the key.
-    pub async fn pseudonyms_to_erase(&self) -> Result<Pseudonyms, CliError> {
+    pub async fn pseudonyms_to_erase(&self) -> Result<Pseudonyms, Error> {
         let key = self.vault().await?.keep_key(ERASURE).await;
         Ok(Pseudonyms::new(&key.map_err(tokens::unusable)?))
     }
 
     /// An operator at work on a sync.
-    pub fn operator(&self, name: &str) -> Result<Operator, CliError> {
+    pub fn operator(&self, name: &str) -> Result<Operator, Error> {
         let spec = self.spec(name)?;
         Ok(Operator {
             store: self.shared_store(),
@@ -157,7 +157,7 @@ impl Host {
     }
 
     /// What the operator wrote about a sync.
-    pub fn spec(&self, name: &str) -> Result<&SyncSpec, CliError> {
+    pub fn spec(&self, name: &str) -> Result<&SyncSpec, Error> {
         self.config
             .syncs
             .get(name)
@@ -165,7 +165,7 @@ impl Host {
     }
 
     /// A sync that can be run.
-    pub async fn sync(&self, name: &str) -> Result<Sync, CliError> {
+    pub async fn sync(&self, name: &str) -> Result<Sync, Error> {
         let spec = self.spec(name)?;
         let (a, b) = futures::future::try_join(self.party(&spec.a), self.party(&spec.b)).await?;
         Ok(Sync::new(SyncParts {
@@ -181,7 +181,7 @@ impl Host {
         }))
     }
 
-    async fn party(&self, endpoint: &EndpointSpec) -> Result<Party, CliError> {
+    async fn party(&self, endpoint: &EndpointSpec) -> Result<Party, Error> {
         let account = self.account(&endpoint.account).await?;
         let descriptor = &account.installed.loaded.descriptor;
         Ok(Party {
@@ -208,7 +208,7 @@ impl Host {
     }
 
     /// An account, opened the first time it is asked for.
-    pub async fn account(&self, name: &str) -> Result<Arc<Account>, CliError> {
+    pub async fn account(&self, name: &str) -> Result<Arc<Account>, Error> {
         let mut accounts = self.accounts.lock().await;
         if let Some(account) = accounts.get(name) {
             return Ok(Arc::clone(account));
@@ -223,11 +223,7 @@ impl Host {
         Ok(account)
     }
 
-    async fn open_account(
-        &self,
-        name: &str,
-        settings: &AccountSettings,
-    ) -> Result<Account, CliError> {
+    async fn open_account(&self, name: &str, settings: &AccountSettings) -> Result<Account, Error> {
         let installed = self
             .library
             .configured(&self.config, &settings.connector)
@@ -249,7 +245,7 @@ impl Host {
         &self,
         name: &str,
         settings: &AccountSettings,
-    ) -> Result<AccountConfig, CliError> {
+    ) -> Result<AccountConfig, Error> {
         let credentials = settings
             .credentials
             .iter()
@@ -259,7 +255,7 @@ impl Host {
                     self.credential(name, credential, settings)?,
                 ))
             })
-            .collect::<Result<_, CliError>>()?;
+            .collect::<Result<_, Error>>()?;
         let tokens = self.vault.get().map(|vault| {
             Arc::new(VaultTokens::new(Arc::clone(vault), &credentials)) as Arc<dyn TokenStore>
         });
@@ -279,11 +275,11 @@ impl Host {
         account: &str,
         name: &str,
         settings: &CredentialSettings,
-    ) -> Result<Credential, CliError> {
+    ) -> Result<Credential, Error> {
         let read = |secret: &SecretSettings| {
             credentials::read(&self.config, secret).map_err(|error| {
-                CliError::new(
-                    Exit::Account,
+                Error::new(
+                    Kind::Account,
                     format!("accounts.{account}.credentials.{name}: {error}"),
                 )
                 .remedy(error.remedy())
@@ -304,11 +300,11 @@ impl Host {
     }
 }
 
-fn overrides(account: &str, settings: &AccountSettings) -> Result<Vec<EndpointOverride>, CliError> {
+fn overrides(account: &str, settings: &AccountSettings) -> Result<Vec<EndpointOverride>, Error> {
     let parse = |origin: &str| {
         Url::parse(origin).map_err(|error| {
-            CliError::new(
-                Exit::Config,
+            Error::new(
+                Kind::Config,
                 format!("accounts.{account}.endpoints: {error}"),
             )
         })
@@ -325,33 +321,33 @@ fn overrides(account: &str, settings: &AccountSettings) -> Result<Vec<EndpointOv
         .collect()
 }
 
-fn not_bound(account: &str, error: &BindError) -> CliError {
-    let (exit, remedy) = match error {
+fn not_bound(account: &str, error: &BindError) -> Error {
+    let (kind, remedy) = match error {
         BindError::Setting { setting, .. } => (
-            Exit::Config,
+            Kind::Config,
             format!(
                 "correct `accounts.{account}.settings.{setting}`; `samspel connector inspect` explains each"
             ),
         ),
         BindError::Credential { credential, .. } => (
-            Exit::Config,
+            Kind::Config,
             format!(
                 "correct `accounts.{account}.credentials.{credential}`; `samspel connector inspect` shows what is asked \
                  for"
             ),
         ),
         BindError::Endpoint { .. } => (
-            Exit::Config,
+            Kind::Config,
             format!("correct `accounts.{account}.endpoints`"),
         ),
-        BindError::Sandbox { .. } => (Exit::Connector, "RUST_LOG=debug shows more".to_owned()),
+        BindError::Sandbox { .. } => (Kind::Connector, "RUST_LOG=debug shows more".to_owned()),
     };
-    CliError::new(exit, error).remedy(remedy)
+    Error::new(kind, error).remedy(remedy)
 }
 
-fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a String>) -> CliError {
+fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a String>) -> Error {
     let known: Vec<_> = known.map(String::as_str).collect();
-    CliError::new(Exit::Usage, format!("there is no {what} `{name}`")).remedy(if known.is_empty() {
+    Error::new(Kind::Usage, format!("there is no {what} `{name}`")).remedy(if known.is_empty() {
         format!("the configuration has none; add `[{what}s.{name}]`")
     } else {
         format!("the configuration has {}", known.join(", "))
@@ -359,7 +355,7 @@ fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a String>) 
 }
 
 /// Opens the store of a configuration, and makes it if it is not there.
-pub async fn open_store(config: &Config) -> Result<SqliteStore, CliError> {
+pub async fn open_store(config: &Config) -> Result<SqliteStore, Error> {
     let file = config.resolve(&config.host.store);
     Ok(SqliteStore::open(&file, TENANT).await?)
 }

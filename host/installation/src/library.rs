@@ -6,7 +6,7 @@ use samspel_runtime::{LoadError, LoadedConnector, Runtime, RuntimeOptions};
 
 use crate::config::Config;
 use crate::connectors::{self, Directories};
-use crate::exit::{CliError, Exit};
+use crate::error::{Error, Kind};
 
 /// Finds and loads connectors.
 #[derive(Clone)]
@@ -26,7 +26,7 @@ pub struct Installed {
 
 impl Library {
     /// Sets up the sandbox. Without a configuration nothing is cached.
-    pub fn open(config: Option<&Config>) -> Result<Self, CliError> {
+    pub fn open(config: Option<&Config>) -> Result<Self, Error> {
         let cache = match config {
             Some(config) => Some(cache(config)?),
             None => None,
@@ -53,7 +53,7 @@ impl Library {
     }
 
     /// Loads a file and lets it describe itself.
-    pub async fn load(&self, file: &Path) -> Result<Installed, CliError> {
+    pub async fn load(&self, file: &Path) -> Result<Installed, Error> {
         Ok(Installed {
             file: file.to_owned(),
             loaded: self.runtime.load(file).await.map_err(failed)?,
@@ -62,7 +62,7 @@ impl Library {
 
     /// The connector of that name. A file is looked for under the name first; then every connector is asked what it is
     /// called, because a file may be called otherwise.
-    pub async fn find(&self, name: &str) -> Result<Installed, CliError> {
+    pub async fn find(&self, name: &str) -> Result<Installed, Error> {
         if let Some(file) = self.directories.by_stem(name) {
             let installed = self.load(&file).await?;
             if installed.loaded.descriptor.name == name {
@@ -81,11 +81,7 @@ impl Library {
     }
 
     /// What an account's `connector` setting means: a path relative to the configuration, or a name.
-    pub async fn configured(
-        &self,
-        config: &Config,
-        connector: &str,
-    ) -> Result<Installed, CliError> {
+    pub async fn configured(&self, config: &Config, connector: &str) -> Result<Installed, Error> {
         if connectors::is_path(connector) {
             self.load(&config.resolve(Path::new(connector))).await
         } else {
@@ -95,11 +91,11 @@ impl Library {
 }
 
 /// The directory for compiled code, made if it is not there. What is in it is run, so nobody else may write to it.
-fn cache(config: &Config) -> Result<PathBuf, CliError> {
+fn cache(config: &Config) -> Result<PathBuf, Error> {
     let directory = config.resolve(&config.host.cache);
     let unusable = |error: std::io::Error| {
-        CliError::new(
-            Exit::Failure,
+        Error::new(
+            Kind::Failure,
             format!(
                 "the directory {} cannot be used: {error}",
                 directory.display()
@@ -119,7 +115,7 @@ fn private_directory(directory: &Path) -> std::io::Result<()> {
     builder.create(directory)
 }
 
-fn failed(error: LoadError) -> CliError {
+fn failed(error: LoadError) -> Error {
     let remedy = match &error {
         LoadError::File { .. } => "`samspel connector list` shows which connectors were found",
         LoadError::Contract { .. } => {
@@ -128,5 +124,5 @@ fn failed(error: LoadError) -> CliError {
         LoadError::Sandbox(_) => "RUST_LOG=debug shows more",
         _ => "use another build of the connector, or report it to its author",
     };
-    CliError::new(Exit::Connector, &error).remedy(remedy)
+    Error::new(Kind::Connector, &error).remedy(remedy)
 }

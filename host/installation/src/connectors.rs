@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use crate::config::Config;
-use crate::exit::{CliError, Exit};
+use crate::error::{Error, Kind};
 
 /// Names a directory of connectors, where the configuration names none.
 const VARIABLE: &str = "SAMSPEL_CONNECTORS";
@@ -82,9 +82,9 @@ impl Directories {
     }
 
     /// What to say when nothing fits.
-    pub fn not_found(&self, name: &str) -> CliError {
-        CliError::new(
-            Exit::Connector,
+    pub fn not_found(&self, name: &str) -> Error {
+        Error::new(
+            Kind::Connector,
             format!("no connector is called `{name}`; searched {}", self.listed()),
         )
         .remedy(format!(

@@ -1,0 +1,19 @@
+//! A configured installation: what its configuration file says, the connectors that it finds, the credentials that it
+//! refers to, and from these the accounts and syncs that can be run.
+//!
+//! The command line and the server stand on it. It decides nothing about syncing, and prints nothing.
+
+pub mod config;
+pub mod connectors;
+pub mod credentials;
+mod error;
+mod failure;
+mod host;
+mod library;
+mod tokens;
+
+pub use config::Config;
+pub use error::{Error, Kind};
+pub use failure::of_account;
+pub use host::{Account, Host, open_store};
+pub use library::{Installed, Library};
