@@ -2,7 +2,7 @@
 //!
 //! This crate knows nothing about wasmtime, SQL or HTTP. [`record`], [`schema`], [`change`] and
 //! [`write`](mod@write) mirror the contract in `wit/`; [`link`], [`intent`] and [`journal`] are what the sync engine
-//! keeps; [`connector`], [`store`], [`clock`] are the ports; [`guard`] names what the simulation takes away.
+//! keeps; [`connector`], [`hook`], [`store`], [`clock`] are the ports; [`guard`] names what the simulation takes away.
 
 pub mod change;
 pub mod clock;
@@ -10,6 +10,7 @@ pub mod connector;
 pub mod consent;
 pub mod descriptor;
 pub mod guard;
+pub mod hook;
 pub mod intent;
 pub mod journal;
 pub mod link;

@@ -22,15 +22,17 @@ use crate::convert::{self, Checker};
 use crate::engine::Runtime;
 use crate::error::BindError;
 use crate::guest::{self, Counters, Ended, Grants, GuestStats, State};
+use crate::hooks::LoadedHooks;
 use crate::outbound::Outbound;
 
 /// A connector bound to one account. Every call runs in a fresh instance.
 pub struct BoundConnector {
     pre: ConnectorPre<State>,
     descriptor: Arc<Descriptor>,
-    grants: Grants,
-    outbound: Arc<Outbound>,
-    counters: Counters,
+    pub(crate) hooks: Option<LoadedHooks>,
+    pub(crate) grants: Grants,
+    pub(crate) outbound: Arc<Outbound>,
+    pub(crate) counters: Counters,
 }
 
 impl Runtime {
@@ -53,6 +55,7 @@ impl Runtime {
         Ok(BoundConnector {
             pre: connector.pre.clone(),
             descriptor: Arc::clone(&connector.descriptor),
+            hooks: connector.hooks.clone(),
             grants: Grants {
                 account: Arc::from(account.name.as_str()),
                 settings: Arc::from(settings),
@@ -138,7 +141,7 @@ impl BoundConnector {
     }
 
     /// Takes secrets out of what a connector says about a failure.
-    fn scrubbed(&self, failure: Failure) -> Failure {
+    pub(crate) fn scrubbed(&self, failure: Failure) -> Failure {
         let scrub = |text: String| self.outbound.scrub(&text);
         match failure {
             Failure::Unauthorized(why) => Failure::Unauthorized(scrub(why)),
@@ -156,11 +159,11 @@ impl BoundConnector {
     }
 
     /// What was returned cannot be used. The reason may quote it.
-    fn refused(&self, why: String) -> Failure {
+    pub(crate) fn refused(&self, why: String) -> Failure {
         self.scrubbed(Failure::Bug(why))
     }
 
-    fn checker(&self) -> Checker<'_> {
+    pub(crate) fn checker(&self) -> Checker<'_> {
         Checker::new(&self.grants.limits)
     }
 }

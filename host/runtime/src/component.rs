@@ -10,10 +10,12 @@ use tokio::io::AsyncReadExt;
 use wasmtime::component::Component;
 
 use crate::bindings::ConnectorPre;
+use crate::bindings::hooked::HooksOnlyPre;
 use crate::convert;
 use crate::engine::{Runtime, Shared};
 use crate::error::LoadError;
 use crate::guest::{self, Counters, Grants, State};
+use crate::hooks::LoadedHooks;
 
 /// The contract that this host speaks.
 pub const CONTRACT: &str = "samspel:connector@0.1.0";
@@ -35,8 +37,8 @@ pub struct LoadedConnector {
     pub sha256: String,
     /// Size of the file.
     pub bytes: u64,
-    /// Whether it takes notifications.
-    pub hooks: bool,
+    /// How it takes notifications, if it does.
+    pub hooks: Option<LoadedHooks>,
     /// Whether it was built with WASI, which it finds empty.
     pub wasi: bool,
 }
@@ -97,12 +99,16 @@ impl Runtime {
         // One that takes its time to describe itself keeps no other from being compiled.
         drop(turn);
         let descriptor = describe(&self.shared, name, &checked.pre).await?;
+        let hooks = match checked.hooks {
+            Some(pre) => LoadedHooks::describe(name, pre, nothing(&self.shared, name)).await?,
+            None => None,
+        };
         Ok(LoadedConnector {
             pre: checked.pre,
             descriptor: Arc::new(descriptor),
             sha256: checked.sha256,
             bytes: checked.bytes,
-            hooks: checked.hooks,
+            hooks,
             wasi: checked.wasi,
         })
     }
@@ -112,7 +118,7 @@ struct Checked {
     pre: ConnectorPre<State>,
     sha256: String,
     bytes: u64,
-    hooks: bool,
+    hooks: Option<HooksOnlyPre<State>>,
     wasi: bool,
 }
 
@@ -164,10 +170,10 @@ fn check(shared: &Shared, name: &str, bytes: &[u8]) -> Result<Checked, LoadError
             export: "samspel:connector/remote".to_owned(),
         });
     }
-    let pre = shared
+    let (pre, hooks) = shared
         .linker
         .instantiate_pre(&component)
-        .and_then(guest::prepare)
+        .and_then(|pre| guest::prepare(pre, offers("hooks")))
         .map_err(|error| LoadError::NotAComponent {
             name: name.to_owned(),
             why: format!("it does not fit the contract: {:#}", error),
@@ -176,7 +182,7 @@ fn check(shared: &Shared, name: &str, bytes: &[u8]) -> Result<Checked, LoadError
         pre,
         sha256: hex::encode(Sha256::digest(bytes)),
         bytes: bytes.len() as u64,
-        hooks: offers("hooks"),
+        hooks,
         wasi: imports.iter().any(|import| is_wasi(import)),
     })
 }
@@ -225,23 +231,32 @@ async fn describe(
         name: name.to_owned(),
         why,
     };
+    let described = guest::run(
+        pre,
+        nothing(shared, name),
+        &Counters::default(),
+        |connector, store| {
+            Box::pin(async move {
+                connector
+                    .samspel_connector_remote()
+                    .call_describe(store)
+                    .await
+            })
+        },
+    )
+    .await
+    .map_err(|ended| wrong(ended.failure.to_string()))?;
+    convert::descriptor(described).map_err(wrong)
+}
+
+/// What a component has while it describes itself: no settings, no network, no secrets.
+fn nothing(shared: &Shared, name: &str) -> Grants {
     let limits = Arc::new(shared.options.limits.clone());
-    let grants = Grants {
+    Grants {
         account: Arc::from(name),
         settings: Arc::from("{}"),
         outbound: None,
         cpu_ms: limits.describe_cpu_ms,
         limits,
-    };
-    let described = guest::run(pre, grants, &Counters::default(), |connector, store| {
-        Box::pin(async move {
-            connector
-                .samspel_connector_remote()
-                .call_describe(store)
-                .await
-        })
-    })
-    .await
-    .map_err(|ended| wrong(ended.failure.to_string()))?;
-    convert::descriptor(described).map_err(wrong)
+    }
 }

@@ -33,7 +33,7 @@ impl<'a> Checker<'a> {
         Self { limits }
     }
 
-    fn count(&self, what: &str, number: usize) -> Result<(), Wrong> {
+    pub(crate) fn count(&self, what: &str, number: usize) -> Result<(), Wrong> {
         let limit = self.limits.items;
         if number > limit {
             return Err(format!(
@@ -43,7 +43,7 @@ impl<'a> Checker<'a> {
         Ok(())
     }
 
-    fn id(&self, what: &str, id: String) -> Result<RecordId, Wrong> {
+    pub(crate) fn id(&self, what: &str, id: String) -> Result<RecordId, Wrong> {
         if id.is_empty() {
             return Err(format!("it returned an empty {what}"));
         }
@@ -58,7 +58,7 @@ impl<'a> Checker<'a> {
     }
 
     /// An identifier that is no record's.
-    fn name(&self, what: &str, name: String) -> Result<String, Wrong> {
+    pub(crate) fn name(&self, what: &str, name: String) -> Result<String, Wrong> {
         Ok(self.id(what, name)?.to_string())
     }
 
@@ -93,7 +93,7 @@ impl<'a> Checker<'a> {
         })
     }
 
-    fn time(what: &str, text: Option<String>) -> Result<Option<Timestamp>, Wrong> {
+    pub(crate) fn time(what: &str, text: Option<String>) -> Result<Option<Timestamp>, Wrong> {
         text.map(|text| {
             text.parse()
                 .map_err(|_| format!("{what} `{}` is not RFC 3339", shorten(&text)))

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use futures::future::BoxFuture;
 use samspel_model::Failure;
 use wasmtime::component::{InstancePre, ResourceTable};
-use wasmtime::{ResourceLimiter, Store, Trap, UpdateDeadline};
+use wasmtime::{Engine, ResourceLimiter, Store, Trap, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
+use crate::bindings::hooked::{HooksOnly, HooksOnlyPre};
 use crate::bindings::{Connector, ConnectorPre};
 use crate::engine::TICK;
 use crate::limits::Limits;
@@ -210,16 +211,55 @@ pub struct Ended {
     pub may_have_applied: bool,
 }
 
+/// What a component exports, prepared so that an instance costs microseconds.
+pub trait Prepared: Clone + Send + Sync + 'static {
+    /// The exports of an instance.
+    type Exports: Send + Sync;
+
+    fn engine(&self) -> &Engine;
+
+    fn instantiate<'a>(
+        &'a self,
+        store: &'a mut Store<State>,
+    ) -> BoxFuture<'a, wasmtime::Result<Self::Exports>>;
+}
+
+impl Prepared for ConnectorPre<State> {
+    type Exports = Connector;
+
+    fn engine(&self) -> &Engine {
+        ConnectorPre::engine(self)
+    }
+
+    fn instantiate<'a>(
+        &'a self,
+        store: &'a mut Store<State>,
+    ) -> BoxFuture<'a, wasmtime::Result<Connector>> {
+        Box::pin(self.instantiate_async(store))
+    }
+}
+
+impl Prepared for HooksOnlyPre<State> {
+    type Exports = HooksOnly;
+
+    fn engine(&self) -> &Engine {
+        HooksOnlyPre::engine(self)
+    }
+
+    fn instantiate<'a>(
+        &'a self,
+        store: &'a mut Store<State>,
+    ) -> BoxFuture<'a, wasmtime::Result<HooksOnly>> {
+        Box::pin(self.instantiate_async(store))
+    }
+}
+
 /// Runs one call in a fresh instance, on a task of its own.
-pub async fn run<T, F>(
-    pre: &ConnectorPre<State>,
-    grants: Grants,
-    counters: &Counters,
-    call: F,
-) -> Result<T, Ended>
+pub async fn run<P, T, F>(pre: &P, grants: Grants, counters: &Counters, call: F) -> Result<T, Ended>
 where
+    P: Prepared,
     T: Send + 'static,
-    F: for<'a> FnOnce(&'a Connector, &'a mut Store<State>) -> BoxFuture<'a, wasmtime::Result<T>>
+    F: for<'a> FnOnce(&'a P::Exports, &'a mut Store<State>) -> BoxFuture<'a, wasmtime::Result<T>>
         + Send
         + 'static,
 {
@@ -256,9 +296,10 @@ where
     })
 }
 
-async fn execute<T, F>(pre: &ConnectorPre<State>, state: State, call: F) -> Result<T, String>
+async fn execute<P, T, F>(pre: &P, state: State, call: F) -> Result<T, String>
 where
-    F: for<'a> FnOnce(&'a Connector, &'a mut Store<State>) -> BoxFuture<'a, wasmtime::Result<T>>,
+    P: Prepared,
+    F: for<'a> FnOnce(&'a P::Exports, &'a mut Store<State>) -> BoxFuture<'a, wasmtime::Result<T>>,
 {
     let allowed = state.grants.cpu_ms.div_ceil(TICK.as_millis() as u64).max(1);
     let cpu_ms = state.grants.cpu_ms;
@@ -284,8 +325,8 @@ where
         Ok(UpdateDeadline::Yield(1))
     });
     let result = async {
-        let connector = pre.instantiate_async(&mut store).await?;
-        call(&connector, &mut store).await
+        let exports = pre.instantiate(&mut store).await?;
+        call(&exports, &mut store).await
     }
     .await;
     result.map_err(|error| explain(&error, store.data()))
@@ -342,7 +383,12 @@ impl<T> Drop for AbortOnDrop<T> {
     }
 }
 
-/// Prepares a component, so that an instance costs microseconds.
-pub fn prepare(pre: InstancePre<State>) -> wasmtime::Result<ConnectorPre<State>> {
-    ConnectorPre::new(pre)
+/// Prepares a component. `hooked`: it takes notifications.
+#[expect(clippy::type_complexity, reason = "a pair that is taken apart at once")]
+pub fn prepare(
+    pre: InstancePre<State>,
+    hooked: bool,
+) -> wasmtime::Result<(ConnectorPre<State>, Option<HooksOnlyPre<State>>)> {
+    let hooks = hooked.then(|| HooksOnlyPre::new(pre.clone())).transpose()?;
+    Ok((ConnectorPre::new(pre)?, hooks))
 }

@@ -6,7 +6,7 @@
 //! runs in a fresh instance, so nothing leaks from one call to the next, and a trap costs one call.
 //!
 //! [`Limits`] holds every limit; [`outbound`] is everything about HTTP and secrets and knows nothing of wasmtime;
-//! `guest` runs one call; `imports` is what a guest can reach; `convert` checks everything a guest returns.
+//! `hooks` is about notifications; `guest` runs one call; `imports` is what a guest can reach; `convert` checks everything a guest returns.
 
 mod account;
 mod bindings;
@@ -16,6 +16,7 @@ mod convert;
 mod engine;
 mod error;
 mod guest;
+mod hooks;
 mod imports;
 mod limits;
 pub mod outbound;
@@ -26,4 +27,5 @@ pub use component::{CONTRACT, LoadedConnector};
 pub use engine::{Runtime, RuntimeOptions};
 pub use error::{BindError, LoadError};
 pub use guest::GuestStats;
+pub use hooks::{BoundHooks, LoadedHooks, Unproven};
 pub use limits::Limits;

@@ -46,7 +46,7 @@ async fn a_connector_tells_what_it_is() {
     assert_eq!(loaded.sha256, sandbox.hostile.sha256);
     assert_eq!(loaded.sha256.len(), 64);
     assert!(loaded.wasi);
-    assert!(!loaded.hooks);
+    assert!(loaded.hooks.is_none());
 }
 
 #[tokio::test]

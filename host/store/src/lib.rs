@@ -11,6 +11,7 @@ mod context;
 mod erase;
 mod files;
 mod history;
+mod hooks;
 mod leases;
 mod observe;
 mod open;

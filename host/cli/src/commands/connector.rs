@@ -100,7 +100,8 @@ fn describe(installed: &Installed) -> Value {
         "sha256": sha256,
         "bytes": bytes,
         "contract": CONTRACT,
-        "hooks": hooks,
+        "hooks": hooks.is_some(),
+        "notifications": hooks.as_ref().map(|hooks| hooks.descriptor.as_ref()),
         "wasi": wasi,
         "descriptor": descriptor.as_ref(),
     })
@@ -135,7 +136,7 @@ fn write(out: &mut dyn Write, installed: &Installed) -> io::Result<()> {
     writeln!(
         out,
         "  hooks        {}",
-        if *hooks {
+        if hooks.is_some() {
             "takes notifications"
         } else {
             "none"

@@ -82,6 +82,14 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
+    /// The one that a descriptor declares by this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::HmacSha1, Self::HmacSha256, Self::HmacSha512]
+            .into_iter()
+            .find(|algorithm| algorithm.name() == name)
+    }
+
     /// The name by which a descriptor declares it.
     #[must_use]
     pub fn name(self) -> &'static str {

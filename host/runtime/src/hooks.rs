@@ -1,0 +1,375 @@
+//! Notifications: what a component says about them, whether one is genuine, and what it is about.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use futures::future::BoxFuture;
+use jiff::Timestamp;
+use samspel_model::Failure;
+use samspel_model::hook::{
+    CodeEncoding, Hint, HmacScheme, HookDescriptor, HookReceipt, HookReplies, HookReply,
+    HookRequest, HookScope, HookSubscription, Notified, Proof, SentAt, SignedPart, TimeUnit,
+};
+use thiserror::Error;
+use tracing::Instrument;
+use wasmtime::Store;
+
+use crate::bindings::hooked::HooksOnlyPre;
+use crate::bindings::hooked::exports::samspel::connector::hooks as wit;
+use crate::bindings::samspel::connector::types;
+use crate::bound::BoundConnector;
+use crate::convert;
+use crate::error::LoadError;
+use crate::guest::{self, Counters, Grants, State};
+use crate::outbound::{Algorithm, SecretError};
+
+/// The largest body of a certain answer: a challenge is short.
+const REPLY_BYTES: usize = 64 << 10;
+
+/// That a component takes notifications, and how they work.
+#[derive(Clone)]
+pub struct LoadedHooks {
+    pre: HooksOnlyPre<State>,
+    /// What the component says about them.
+    pub descriptor: Arc<HookDescriptor>,
+}
+
+/// Why a notification is not believed.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Unproven {
+    /// It does not carry what would prove it.
+    #[error("it has no usable header `{0}`")]
+    NoHeader(String),
+    /// Somebody else made the code, or something was changed.
+    #[error("its authentication code is wrong")]
+    WrongCode,
+    /// It was sent too long ago, or in the future: perhaps it is repeated by somebody else.
+    #[error("it was sent {off} seconds from now, more than the {tolerance} that are taken")]
+    Untimely {
+        /// By how much, in seconds.
+        off: u64,
+        /// What is taken.
+        tolerance: u32,
+    },
+    /// The host does not have the key.
+    #[error("it cannot be checked: {0}")]
+    NoKey(String),
+}
+
+impl LoadedHooks {
+    /// Asks a component how its notifications work. `None` if it uses something that this host does not know: then
+    /// there are none.
+    pub(crate) async fn describe(
+        name: &str,
+        pre: HooksOnlyPre<State>,
+        grants: Grants,
+    ) -> Result<Option<Self>, LoadError> {
+        let wrong = |why: String| LoadError::Description {
+            name: name.to_owned(),
+            why,
+        };
+        let described = guest::run(&pre, grants, &Counters::default(), |exports, store| {
+            Box::pin(async move {
+                exports
+                    .samspel_connector_hooks()
+                    .call_describe_hooks(store)
+                    .await
+            })
+        })
+        .await
+        .map_err(|ended| wrong(ended.failure.to_string()))?;
+        match descriptor(described) {
+            Ok(descriptor) => Ok(Some(Self {
+                pre,
+                descriptor: Arc::new(descriptor),
+            })),
+            Err(what) => {
+                tracing::warn!(
+                    connector = name,
+                    "its notifications are not taken: they use {what}, which this version of samspel does not know"
+                );
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// The descriptor, or what in it this host does not know.
+fn descriptor(said: wit::HookDescriptor) -> Result<HookDescriptor, String> {
+    Ok(HookDescriptor {
+        scope: match said.scope {
+            wit::HookScope::Account => HookScope::Account,
+            wit::HookScope::App => HookScope::App,
+        },
+        replies: match said.replies {
+            wit::HookReplies::Never => HookReplies::Never,
+            wit::HookReplies::Probes => HookReplies::Probes,
+            wit::HookReplies::Always => HookReplies::Always,
+        },
+        proof: match said.proof {
+            wit::Proof::Address => Proof::Address,
+            wit::Proof::Hmac(scheme) => Proof::Hmac(hmac(scheme)?),
+            wit::Proof::Connector => Proof::Connector,
+            wit::Proof::Other(what) => return Err(format!("the proof `{what}`")),
+        },
+        can_subscribe: said.can_subscribe,
+        help: said.help,
+    })
+}
+
+fn hmac(said: wit::HmacScheme) -> Result<HmacScheme, String> {
+    if Algorithm::named(&said.algorithm).is_none() {
+        return Err(format!("the algorithm `{}`", said.algorithm));
+    }
+    let message = said.message.into_iter().map(|part| {
+        Ok(match part {
+            wit::SignedPart::Method => SignedPart::Method,
+            wit::SignedPart::Url => SignedPart::Url,
+            wit::SignedPart::Body => SignedPart::Body,
+            wit::SignedPart::SentAt => SignedPart::SentAt,
+            wit::SignedPart::Text(text) => SignedPart::Text(text),
+            wit::SignedPart::Other(what) => return Err(format!("the signed part `{what}`")),
+        })
+    });
+    let scheme = HmacScheme {
+        message: message.collect::<Result<Vec<_>, String>>()?,
+        credential: said.credential,
+        algorithm: said.algorithm,
+        header: said.header.to_ascii_lowercase(),
+        prefix: said.prefix,
+        encoding: match said.encoding {
+            wit::CodeEncoding::Hex => CodeEncoding::Hex,
+            wit::CodeEncoding::Base64 => CodeEncoding::Base64,
+        },
+        sent_at: said.sent_at.map(|sent_at| SentAt {
+            header: sent_at.header.to_ascii_lowercase(),
+            unit: match sent_at.unit {
+                wit::TimeUnit::Seconds => TimeUnit::Seconds,
+                wit::TimeUnit::Milliseconds => TimeUnit::Milliseconds,
+            },
+            tolerance: sent_at.tolerance,
+        }),
+    };
+    // A code about anything else than the content proves nothing about it.
+    if !scheme.message.contains(&SignedPart::Body) {
+        return Err("a signature that does not cover the body".to_owned());
+    }
+    Ok(scheme)
+}
+
+/// A connector that takes notifications, bound to one account.
+pub struct BoundHooks {
+    connector: Arc<BoundConnector>,
+    hooks: LoadedHooks,
+}
+
+impl BoundConnector {
+    /// The same connector as one that takes notifications, if it does.
+    pub fn hooked(self: &Arc<Self>) -> Option<BoundHooks> {
+        let hooks = self.hooks.clone()?;
+        Some(BoundHooks {
+            connector: Arc::clone(self),
+            hooks,
+        })
+    }
+}
+
+impl BoundHooks {
+    /// Whether a notification comes from the remote, as far as the host can check that. `url`: the address that the
+    /// remote was given, with what it appended.
+    ///
+    /// # Errors
+    /// Why it is not believed.
+    pub fn prove(&self, request: &HookRequest, url: &str, now: Timestamp) -> Result<(), Unproven> {
+        let Proof::Hmac(scheme) = &self.hooks.descriptor.proof else {
+            return Ok(());
+        };
+        let code = code(scheme, request)?;
+        let sent = match &scheme.sent_at {
+            Some(sent_at) => timely(sent_at, request, now)?,
+            None => "",
+        };
+        let message: Vec<u8> = scheme
+            .message
+            .iter()
+            .flat_map(|part| match part {
+                SignedPart::Method => request.method.as_bytes(),
+                SignedPart::Url => url.as_bytes(),
+                SignedPart::Body => &request.body,
+                SignedPart::SentAt => sent.as_bytes(),
+                SignedPart::Text(text) => text.as_bytes(),
+            })
+            .copied()
+            .collect();
+        let unknown = || Unproven::NoKey(format!("`{}` is not known", scheme.algorithm));
+        let algorithm = Algorithm::named(&scheme.algorithm).ok_or_else(unknown)?;
+        let outbound = &self.connector.outbound;
+        match outbound.verify(&scheme.credential, algorithm, &message, &code) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Unproven::WrongCode),
+            Err(SecretError::Missing(_)) => Err(Unproven::NoKey(format!(
+                "credential `{}` of account `{}` is not configured",
+                scheme.credential, self.connector.grants.account
+            ))),
+            Err(
+                SecretError::NotDeclared(why)
+                | SecretError::Malformed(why)
+                | SecretError::Other(why),
+            ) => Err(Unproven::NoKey(why)),
+        }
+    }
+
+    async fn call<T, F>(&self, name: &'static str, call: F) -> Result<T, Failure>
+    where
+        T: Send + 'static,
+        F: for<'a> FnOnce(
+                &'a wit::Guest,
+                &'a mut Store<State>,
+            )
+                -> BoxFuture<'a, wasmtime::Result<Result<T, types::Failure>>>
+            + Send
+            + 'static,
+    {
+        let bound = &self.connector;
+        let span = tracing::debug_span!(
+            "call",
+            account = %bound.grants.account,
+            connector = %bound.descriptor().name,
+            call = name
+        );
+        let result = guest::run(
+            &self.hooks.pre,
+            bound.grants.clone(),
+            &bound.counters,
+            move |exports, store| call(exports.samspel_connector_hooks(), store),
+        )
+        .instrument(span)
+        .await
+        .map_err(|ended| ended.failure)?;
+        result.map_err(|failure| bound.scrubbed(convert::failure(failure)))
+    }
+}
+
+#[async_trait]
+impl Notified for BoundHooks {
+    fn hooks(&self) -> &HookDescriptor {
+        &self.hooks.descriptor
+    }
+
+    async fn receive(&self, request: HookRequest) -> Result<HookReceipt, Failure> {
+        let request = wit::HookRequest {
+            method: request.method,
+            path: request.path,
+            headers: request.headers,
+            body: request.body,
+        };
+        let receipt = self
+            .call("receive", move |guest, store| {
+                Box::pin(async move { guest.call_receive(store, &request).await })
+            })
+            .await?;
+        self.connector
+            .checker()
+            .receipt(receipt)
+            .map_err(|why| self.connector.refused(why))
+    }
+
+    async fn subscribe(&self, collection: &str, url: &str) -> Result<HookSubscription, Failure> {
+        let (collection, url) = (collection.to_owned(), url.to_owned());
+        let subscription = self
+            .call("subscribe", move |guest, store| {
+                Box::pin(async move { guest.call_subscribe(store, &collection, &url).await })
+            })
+            .await?;
+        self.connector
+            .checker()
+            .subscription(subscription)
+            .map_err(|why| self.connector.refused(why))
+    }
+
+    async fn unsubscribe(&self, id: &str) -> Result<(), Failure> {
+        let id = id.to_owned();
+        self.call("unsubscribe", move |guest, store| {
+            Box::pin(async move { guest.call_unsubscribe(store, &id).await })
+        })
+        .await
+    }
+}
+
+impl convert::Checker<'_> {
+    fn receipt(&self, said: wit::Receipt) -> Result<HookReceipt, String> {
+        self.count("hints", said.hints.len())?;
+        let hints = said.hints.into_iter().map(|hint| {
+            Ok(Hint {
+                account_key: hint.account_key,
+                collection: hint.collection,
+                id: self.id("record id in a hint", hint.id)?,
+            })
+        });
+        Ok(HookReceipt {
+            hints: hints.collect::<Result<_, String>>()?,
+            reply: said.reply.map(reply).transpose()?,
+        })
+    }
+
+    fn subscription(&self, said: wit::Subscription) -> Result<HookSubscription, String> {
+        Ok(HookSubscription {
+            id: self.name("id of a subscription", said.id)?,
+            expires: Self::time("the end of a subscription", said.expires)?,
+        })
+    }
+}
+
+fn reply(said: wit::Reply) -> Result<HookReply, String> {
+    if !(200..=599).contains(&said.status) {
+        return Err(format!("it replied with the status {}", said.status));
+    }
+    if said.body.len() > REPLY_BYTES {
+        return Err(format!("its reply has more than {REPLY_BYTES} bytes"));
+    }
+    Ok(HookReply {
+        status: said.status,
+        headers: said.headers,
+        body: said.body,
+    })
+}
+
+/// The authentication code that a notification carries.
+fn code(scheme: &HmacScheme, request: &HookRequest) -> Result<Vec<u8>, Unproven> {
+    let absent = || Unproven::NoHeader(scheme.header.clone());
+    let text = request.header(&scheme.header).ok_or_else(absent)?;
+    let text = text
+        .trim()
+        .strip_prefix(&scheme.prefix)
+        .ok_or_else(absent)?;
+    match scheme.encoding {
+        CodeEncoding::Hex => hex::decode(text).map_err(|_| absent()),
+        CodeEncoding::Base64 => STANDARD.decode(text).map_err(|_| absent()),
+    }
+}
+
+/// The text that says when it was sent, if that is near enough.
+fn timely<'a>(
+    sent_at: &SentAt,
+    request: &'a HookRequest,
+    now: Timestamp,
+) -> Result<&'a str, Unproven> {
+    let absent = || Unproven::NoHeader(sent_at.header.clone());
+    let text = request.header(&sent_at.header).ok_or_else(absent)?.trim();
+    let number: i64 = text.parse().map_err(|_| absent())?;
+    let sent = match sent_at.unit {
+        TimeUnit::Seconds => Timestamp::from_second(number),
+        TimeUnit::Milliseconds => Timestamp::from_millisecond(number),
+    }
+    .map_err(|_| absent())?;
+    let off = now.duration_since(sent).unsigned_abs().as_secs();
+    if off > u64::from(sent_at.tolerance) {
+        return Err(Unproven::Untimely {
+            off,
+            tolerance: sent_at.tolerance,
+        });
+    }
+    Ok(text)
+}
