@@ -7,6 +7,10 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct SyncSpec {
+    /// What links, merge bases, queues and history are kept under, if not under the sync's name. A sync that is renamed
+    /// keeps everything if its old name stands here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
     /// The first side, by custom the CRM.
     pub a: EndpointSpec,
     /// The second side, by custom the e-mail platform.

@@ -4,9 +4,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use samspel_engine::SyncSpec;
 use samspel_engine::pseudonym::Pseudonyms;
 use samspel_engine::spec::EndpointSpec;
+use samspel_model::hook::HookStore;
 use samspel_model::store::Endpoint;
 use samspel_model::{Clock, Connector, Store};
 use samspel_runtime::{
@@ -14,7 +17,8 @@ use samspel_runtime::{
 };
 use samspel_store::{SqliteStore, Vault};
 use samspel_sync::system::{SystemClock, SystemIds};
-use samspel_sync::{Operator, Party, Sync, SyncParts};
+use samspel_sync::{Offers, Operator, Party, Sync, SyncParts};
+use secrecy::SecretString;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use tokio::sync::{Mutex, OnceCell};
@@ -24,6 +28,7 @@ use crate::config::{AccountSettings, Config, CredentialSettings, SecretSettings}
 use crate::credentials;
 use crate::error::{Error, Kind};
 use crate::library::{Installed, Library};
+use crate::renamed::Renamed;
 use crate::tokens::{self, VaultTokens};
 
 /// A process that dies blocks its sync for so long.
@@ -31,6 +36,9 @@ const LEASE: Duration = Duration::from_secs(60);
 
 /// What the key is for under which erased people's addresses are hashed.
 const ERASURE: &str = "erasure";
+
+/// What secrets of addresses for notifications are kept under: no account can be called so.
+const HOOKS: &str = "hook:";
 
 /// The only tenant of an installation that is run from a configuration file.
 const TENANT: &str = "main";
@@ -40,12 +48,16 @@ pub struct Host {
     config: Config,
     library: Library,
     store: Arc<SqliteStore>,
+    /// The same, under the names of the configuration.
+    renamed: Arc<Renamed<SqliteStore>>,
     /// Opened when it is needed: by an account whose server may replace its credential, and once somebody was erased.
     vault: OnceCell<Arc<Vault>>,
     clock: Arc<dyn Clock>,
     owner: String,
     /// Accounts that were opened. One connector serves all syncs of an account, so that its budget is one.
     accounts: Mutex<HashMap<String, Arc<Account>>>,
+    /// What the accounts of each sync were last found to offer.
+    offers: parking_lot::Mutex<HashMap<String, Arc<Offers>>>,
 }
 
 /// An account that can be used.
@@ -81,11 +93,13 @@ impl Host {
         }
         Ok(Self {
             library,
+            renamed: Arc::new(Renamed::new(Arc::clone(&store), &config)),
             store,
             vault,
             clock: Arc::new(SystemClock),
             owner: owner(command),
             accounts: Mutex::default(),
+            offers: parking_lot::Mutex::default(),
             config,
         })
     }
@@ -97,11 +111,17 @@ impl Host {
 
     /// What survives.
     pub fn store(&self) -> &dyn Store {
-        self.store.as_ref()
+        self.renamed.as_ref()
     }
 
-    fn shared_store(&self) -> Arc<dyn Store> {
-        Arc::clone(&self.store) as Arc<dyn Store>
+    /// What survives, to be kept.
+    pub fn shared_store(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.renamed) as Arc<dyn Store>
+    }
+
+    /// Where notifications are kept.
+    pub fn hook_store(&self) -> Arc<dyn HookStore> {
+        Arc::clone(&self.renamed) as Arc<dyn HookStore>
     }
 
     async fn vault(&self) -> Result<&Arc<Vault>, Error> {
@@ -126,6 +146,89 @@ impl Host {
         Ok(Pseudonyms::new(&key.map_err(tokens::unusable)?))
     }
 
+    /// The secret of an address for notifications, if it was ever made. `place`: what it is kept under.
+    pub async fn hook_secret(&self, place: &str) -> Result<Option<SecretString>, Error> {
+        let secret = self.vault().await?.get(HOOKS, place).await;
+        secret.map_err(tokens::unusable)
+    }
+
+    /// A new secret of an address for notifications. The old one is void.
+    pub async fn new_hook_secret(&self, place: &str) -> Result<SecretString, Error> {
+        let mut bytes = [0; 32];
+        getrandom::fill(&mut bytes).map_err(|error| Error::new(Kind::Failure, error))?;
+        let secret = SecretString::from(URL_SAFE_NO_PAD.encode(bytes));
+        let kept = self.vault().await?.put(HOOKS, place, &secret).await;
+        kept.map_err(tokens::unusable)?;
+        Ok(secret)
+    }
+
+    /// An address for notifications is void; whether there was one.
+    pub async fn forget_hook_secret(&self, place: &str) -> Result<bool, Error> {
+        let removed = self.vault().await?.remove(HOOKS, place).await;
+        removed.map_err(tokens::unusable)
+    }
+
+    /// The same installation under another configuration. Accounts of which nothing changed stay open, with their
+    /// budgets.
+    ///
+    /// # Errors
+    /// The configuration names another store, or connectors cannot be looked for where it says.
+    pub async fn reconfigured(&self, config: Config) -> Result<Self, Error> {
+        let store = |config: &Config| config.resolve(&config.host.store);
+        if store(&config) != store(&self.config) {
+            return Err(Error::new(
+                Kind::Config,
+                "`host.store` names another store than the one that is open",
+            )
+            .remedy("restart samspel to use another store"));
+        }
+        let library = if config.host == self.config.host {
+            self.library.clone()
+        } else {
+            Library::open(Some(&config))?
+        };
+        let vault = OnceCell::new();
+        if let Some(open) = self.vault.get() {
+            // It is empty.
+            let _ = vault.set(Arc::clone(open));
+        } else if tokens::are_kept(&config) {
+            let _ = vault.set(Arc::clone(self.vault().await?));
+        }
+        let same = |name: &str| {
+            config.host == self.config.host
+                && config.accounts.get(name) == self.config.accounts.get(name)
+        };
+        let open = self.accounts.lock().await;
+        let accounts: HashMap<_, _> = open
+            .iter()
+            .filter(|(name, _)| same(name))
+            .map(|(name, account)| (name.clone(), Arc::clone(account)))
+            .collect();
+        drop(open);
+        Ok(Self {
+            library,
+            renamed: Arc::new(Renamed::new(Arc::clone(&self.store), &config)),
+            store: Arc::clone(&self.store),
+            vault,
+            clock: Arc::clone(&self.clock),
+            owner: self.owner.clone(),
+            accounts: Mutex::new(accounts),
+            offers: parking_lot::Mutex::default(),
+            config,
+        })
+    }
+
+    /// The accounts that are open, by name.
+    pub async fn opened(&self) -> Vec<(String, Arc<Account>)> {
+        let accounts = self.accounts.lock().await;
+        let mut open: Vec<_> = accounts
+            .iter()
+            .map(|(name, account)| (name.clone(), Arc::clone(account)))
+            .collect();
+        open.sort_by(|(a, _), (b, _)| a.cmp(b));
+        open
+    }
+
     /// An operator at work on a sync.
     pub fn operator(&self, name: &str) -> Result<Operator, Error> {
         let spec = self.spec(name)?;
@@ -134,10 +237,7 @@ impl Host {
             clock: Arc::clone(&self.clock),
             owner: self.owner.clone(),
             sync: name.to_owned(),
-            endpoints: [&spec.a, &spec.b].map(|side| Endpoint {
-                account: side.account.clone(),
-                collection: side.collection.clone(),
-            }),
+            endpoints: [&spec.a, &spec.b].map(endpoint),
         })
     }
 
@@ -176,23 +276,26 @@ impl Host {
             clock: Arc::clone(&self.clock),
             ids: Arc::new(SystemIds),
             pseudonyms: self.pseudonyms().await?,
+            offers: self.offers(name),
             owner: self.owner.clone(),
             lease_ttl: LEASE,
         }))
     }
 
-    async fn party(&self, endpoint: &EndpointSpec) -> Result<Party, Error> {
-        let account = self.account(&endpoint.account).await?;
+    fn offers(&self, sync: &str) -> Arc<Offers> {
+        let mut offers = self.offers.lock();
+        Arc::clone(offers.entry(sync.to_owned()).or_default())
+    }
+
+    async fn party(&self, side: &EndpointSpec) -> Result<Party, Error> {
+        let account = self.account(&side.account).await?;
         let descriptor = &account.installed.loaded.descriptor;
         Ok(Party {
-            endpoint: Endpoint {
-                account: endpoint.account.clone(),
-                collection: endpoint.collection.clone(),
-            },
+            endpoint: endpoint(side),
             connector: Arc::clone(&account.connector) as Arc<dyn Connector>,
             cursor_version: descriptor.cursor_version,
             cursor_versions_read: descriptor.cursor_versions_read.clone(),
-            scope: Some(self.scope(&endpoint.account, &descriptor.name)),
+            scope: Some(self.scope(&side.account, &descriptor.name)),
         })
     }
 
@@ -257,7 +360,8 @@ impl Host {
             })
             .collect::<Result<_, Error>>()?;
         let tokens = self.vault.get().map(|vault| {
-            Arc::new(VaultTokens::new(Arc::clone(vault), &credentials)) as Arc<dyn TokenStore>
+            let id = self.config.account_id(name);
+            Arc::new(VaultTokens::new(Arc::clone(vault), id, &credentials)) as Arc<dyn TokenStore>
         });
         Ok(AccountConfig {
             name: name.to_owned(),
@@ -297,6 +401,13 @@ impl Host {
             secret: read(&settings.secret())?,
             client,
         })
+    }
+}
+
+fn endpoint(side: &EndpointSpec) -> Endpoint {
+    Endpoint {
+        account: side.account.clone(),
+        collection: side.collection.clone(),
     }
 }
 

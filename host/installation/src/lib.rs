@@ -10,6 +10,7 @@ mod error;
 mod failure;
 mod host;
 mod library;
+mod renamed;
 mod tokens;
 
 pub use config::Config;

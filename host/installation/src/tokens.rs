@@ -47,6 +47,8 @@ pub fn unusable(error: VaultError) -> Error {
 /// Refresh tokens of one account.
 pub struct VaultTokens {
     vault: Arc<Vault>,
+    /// What the account's are kept under.
+    account: String,
     /// Where each credential's tokens are kept.
     places: BTreeMap<String, String>,
 }
@@ -55,7 +57,11 @@ impl VaultTokens {
     /// The tokens that follow from these credentials. A replacement is kept together with a fingerprint of the token
     /// that the operator configured: once a person authorises the account anew and configures another, the old one's
     /// replacements count no more.
-    pub fn new(vault: Arc<Vault>, credentials: &BTreeMap<String, Credential>) -> Self {
+    pub fn new(
+        vault: Arc<Vault>,
+        account: &str,
+        credentials: &BTreeMap<String, Credential>,
+    ) -> Self {
         let places = credentials
             .iter()
             .map(|(name, credential)| {
@@ -66,7 +72,11 @@ impl VaultTokens {
                 )
             })
             .collect();
-        Self { vault, places }
+        Self {
+            vault,
+            account: account.to_owned(),
+            places,
+        }
     }
 
     fn place<'a>(&'a self, credential: &'a str) -> &'a str {
@@ -78,21 +88,16 @@ impl VaultTokens {
 
 #[async_trait]
 impl TokenStore for VaultTokens {
-    async fn load(&self, account: &str, credential: &str) -> Result<Option<SecretString>, String> {
+    async fn load(&self, _: &str, credential: &str) -> Result<Option<SecretString>, String> {
         self.vault
-            .get(account, self.place(credential))
+            .get(&self.account, self.place(credential))
             .await
             .map_err(|error| error.to_string())
     }
 
-    async fn save(
-        &self,
-        account: &str,
-        credential: &str,
-        token: &SecretString,
-    ) -> Result<(), String> {
+    async fn save(&self, _: &str, credential: &str, token: &SecretString) -> Result<(), String> {
         self.vault
-            .put(account, self.place(credential), token)
+            .put(&self.account, self.place(credential), token)
             .await
             .map_err(|error| error.to_string())
     }

@@ -23,11 +23,20 @@ pub enum RunEnd {
     },
 }
 
+/// Why a run happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// Its interval is over.
+    Due,
+    /// Somebody told that records changed, which wait in the queue.
+    Told,
+}
+
 /// Something that can be run again and again.
 #[async_trait]
 pub trait Runner: Send + Sync {
     /// Runs once. When `stop` is cancelled, it ends as soon as nothing is left half done.
-    async fn run(&self, stop: CancellationToken) -> RunEnd;
+    async fn run(&self, reason: Reason, stop: CancellationToken) -> RunEnd;
 }
 
 /// A sync and its interval.
@@ -37,6 +46,8 @@ pub struct Job {
     pub name: String,
     /// From the start of one run to the start of the next.
     pub interval: Duration,
+    /// The accounts that it uses, among which turns are shared fairly.
+    pub accounts: Vec<String>,
     /// What runs.
     pub runner: Arc<dyn Runner>,
 }

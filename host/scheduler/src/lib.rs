@@ -8,7 +8,8 @@
 mod delay;
 mod job;
 mod scheduler;
+mod turns;
 
 pub use delay::{Backoff, Pace};
-pub use job::{Job, RunEnd, Runner};
-pub use scheduler::{Drained, Options, Scheduler};
+pub use job::{Job, Reason, RunEnd, Runner};
+pub use scheduler::{Drained, JobStatus, Options, Scheduler};

@@ -1,25 +1,32 @@
-//! The loop that starts runs when they are due.
+//! The loop that starts runs when they are due, or when somebody tells that something changed.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures::future::{FutureExt, join_all, select};
-use futures::pin_mut;
+use futures::StreamExt;
+use futures::future::FutureExt;
+use futures::stream::FuturesUnordered;
+use jiff::Timestamp;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use samspel_model::Clock;
-use tokio::sync::Semaphore;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::delay::Pace;
-use crate::job::{Job, RunEnd};
+use crate::job::{Job, Reason, RunEnd};
+use crate::turns::Turns;
+
+/// Runs that somebody asked for are short, and have turns of their own: so many times those of the others.
+const TOLD_TURNS: usize = 4;
 
 /// How runs are spread.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
-    /// Runs at the same time; at least 1. The others wait in the order in which they became due.
+    /// Runs on intervals at the same time; at least 1. Those that somebody asked for have turns of their own.
     pub concurrent: usize,
     /// Intervals, jitter and backoff.
     pub pace: Pace,
@@ -36,13 +43,74 @@ pub struct Drained {
     pub cut_off: Vec<String>,
 }
 
-/// Runs jobs on their intervals until it is told to stop.
+/// What is known of a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobStatus {
+    /// The sync's name.
+    pub name: String,
+    /// Whether it runs now.
+    pub running: bool,
+    /// When the last run ended, and how.
+    pub last: Option<(Timestamp, RunEnd)>,
+    /// Failures in a row.
+    pub failures: u32,
+    /// When the next run on its interval is due.
+    pub due: Option<Timestamp>,
+}
+
+/// Runs jobs on their intervals, and when they are told to, until it is stopped.
 pub struct Scheduler {
     clock: Arc<dyn Clock>,
     options: Options,
-    turns: Semaphore,
+    due: Turns,
+    told: Turns,
     random: Mutex<ChaCha8Rng>,
-    running: Mutex<Vec<String>>,
+    slots: Mutex<BTreeMap<String, Arc<Slot>>>,
+    /// There are other slots than before.
+    changed: Notify,
+}
+
+/// A job's place. It stays when the job is replaced by one of the same name.
+struct Slot {
+    state: Mutex<SlotState>,
+    /// There is something to do earlier than was known.
+    woken: Notify,
+    /// The job was taken away.
+    removed: CancellationToken,
+}
+
+struct SlotState {
+    job: Job,
+    /// Its loop was started.
+    started: bool,
+    /// Somebody told that there is something to do from then on.
+    told: Option<Timestamp>,
+    status: JobStatus,
+}
+
+impl Slot {
+    fn new(job: Job) -> Self {
+        Self {
+            woken: Notify::new(),
+            removed: CancellationToken::new(),
+            state: Mutex::new(SlotState {
+                started: false,
+                told: None,
+                status: JobStatus {
+                    name: job.name.clone(),
+                    running: false,
+                    last: None,
+                    failures: 0,
+                    due: None,
+                },
+                job,
+            }),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, SlotState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Scheduler {
@@ -50,24 +118,95 @@ impl Scheduler {
     pub fn new(clock: Arc<dyn Clock>, options: Options) -> Self {
         Self {
             clock,
-            turns: Semaphore::new(options.concurrent.max(1)),
+            due: Turns::new(options.concurrent),
+            told: Turns::new(options.concurrent.saturating_mul(TOLD_TURNS)),
             random: Mutex::new(ChaCha8Rng::seed_from_u64(options.seed)),
-            running: Mutex::new(Vec::new()),
+            slots: Mutex::default(),
+            changed: Notify::new(),
             options,
         }
+    }
+
+    /// These are the jobs from now on. One of a name that is there already goes on as it is, with what it now is; a run
+    /// of one that is not among them ends as if it was stopped.
+    pub fn replace(&self, jobs: Vec<Job>) {
+        let mut slots = self.slots();
+        let names: BTreeSet<&str> = jobs.iter().map(|job| job.name.as_str()).collect();
+        slots.retain(|name, slot| {
+            let stays = names.contains(name.as_str());
+            if !stays {
+                slot.removed.cancel();
+            }
+            stays
+        });
+        for job in jobs {
+            match slots.get(&job.name) {
+                Some(slot) => {
+                    slot.state().job = job;
+                    slot.woken.notify_one();
+                }
+                None => {
+                    slots.insert(job.name.clone(), Arc::new(Slot::new(job)));
+                }
+            }
+        }
+        drop(slots);
+        self.changed.notify_one();
+    }
+
+    /// Records of a sync may have changed: it runs in so much time, or earlier. Whether there is such a job.
+    pub fn tell(&self, name: &str, within: Duration) -> bool {
+        let Some(slot) = self.slots().get(name).cloned() else {
+            return false;
+        };
+        let at = self.clock.now().saturating_add(within).ok();
+        let mut state = slot.state();
+        state.told = match (state.told, at) {
+            (Some(known), Some(at)) => Some(known.min(at)),
+            (known, at) => known.or(at),
+        };
+        drop(state);
+        slot.woken.notify_one();
+        true
+    }
+
+    /// What is known of all jobs, by name.
+    pub fn status(&self) -> Vec<JobStatus> {
+        let slots: Vec<_> = self.slots().values().cloned().collect();
+        slots
+            .iter()
+            .map(|slot| slot.state().status.clone())
+            .collect()
     }
 
     /// Runs the jobs until `stop` is cancelled; then starts nothing new, and returns when what is running has ended or
     /// the time for that is over.
     pub async fn run(&self, jobs: Vec<Job>, stop: CancellationToken) -> Drained {
-        let all = join_all(jobs.iter().map(|job| self.repeat(job, &stop)));
+        self.replace(jobs);
+        let mut loops = FuturesUnordered::new();
         let deadline = async {
             stop.cancelled().await;
             self.clock.sleep(self.options.drain).await;
         };
-        pin_mut!(all, deadline);
-        select(all, deadline).await;
-        let cut_off = self.running().clone();
+        tokio::pin!(deadline);
+        loop {
+            if !stop.is_cancelled() {
+                for slot in self.not_started() {
+                    loops.push(self.repeat(slot, &stop));
+                }
+            }
+            tokio::select! {
+                biased;
+                ended = loops.next(), if !loops.is_empty() => {
+                    let _: Option<()> = ended;
+                }
+                () = self.changed.notified(), if !stop.is_cancelled() => {}
+                () = stop.cancelled(), if loops.is_empty() => break,
+                () = &mut deadline => break,
+            }
+        }
+        let running = self.status().into_iter().filter(|job| job.running);
+        let cut_off: Vec<String> = running.map(|job| job.name).collect();
         for sync in &cut_off {
             warn!(
                 sync,
@@ -77,40 +216,102 @@ impl Scheduler {
         Drained { cut_off }
     }
 
+    fn not_started(&self) -> Vec<Arc<Slot>> {
+        let slots = self.slots();
+        let new = slots
+            .values()
+            .filter(|slot| !std::mem::replace(&mut slot.state().started, true));
+        new.cloned().collect()
+    }
+
     /// Runs one job again and again. Runs of one job cannot overlap, because this is one sequence.
-    async fn repeat(&self, job: &Job, stop: &CancellationToken) {
-        let mut wait = self.options.pace.first(job.interval, self.random());
-        let mut failures = 0_u32;
+    async fn repeat(&self, slot: Arc<Slot>, stop: &CancellationToken) {
+        let interval = slot.state().job.interval;
+        let mut due = self.after(self.options.pace.first(interval, self.random()));
         loop {
-            let due = async {
-                self.clock.sleep(wait).await;
-                self.turns.acquire().await
+            slot.state().status.due = Some(due);
+            let next = async {
+                let reason = self.next(&slot, due).await;
+                let accounts = slot.state().job.accounts.clone();
+                let turns = match reason {
+                    Reason::Due => &self.due,
+                    Reason::Told => &self.told,
+                };
+                (reason, turns.wait(&accounts).await)
             };
-            // The semaphore is never closed.
-            let Some(Ok(_turn)) = stop.run_until_cancelled(due).await else {
+            let next = slot.removed.run_until_cancelled(next);
+            let Some(Some((reason, mut turn))) = stop.run_until_cancelled(next).await else {
                 return;
             };
+            let job = slot.state().job.clone();
             let started = self.clock.now();
-            let end = self.run_once(job, stop.child_token()).await;
+            let end = self.run_once(&slot, &job, reason, stop).await;
             let took = self.clock.now().duration_since(started);
             let took = Duration::try_from(took).unwrap_or_default();
-            failures = match end {
-                RunEnd::Failed { .. } => failures.saturating_add(1),
-                RunEnd::Done | RunEnd::Skipped(_) => 0,
+            turn.took(took);
+            drop(turn);
+            let failures = self.ended(&slot, &end);
+            // A run on hints leaves the interval as it is, unless it failed: then nothing is tried before the backoff.
+            if reason == Reason::Due || failures > 0 {
+                let pace = &self.options.pace;
+                let wait = pace.next(job.interval, took, &end, failures, self.random());
+                due = self.after(wait);
+            }
+            report(&job.name, reason, &end, failures, took);
+        }
+    }
+
+    /// Waits until there is something to do.
+    async fn next(&self, slot: &Slot, due: Timestamp) -> Reason {
+        loop {
+            let now = self.clock.now();
+            if due <= now {
+                return Reason::Due;
+            }
+            let (told, failures) = {
+                let state = slot.state();
+                (state.told, state.status.failures)
             };
-            wait = self
-                .options
-                .pace
-                .next(job.interval, took, &end, failures, self.random());
-            report(&job.name, &end, failures, took, wait);
+            // After a failure the backoff holds for everybody.
+            let told = told.filter(|_| failures == 0);
+            if told.is_some_and(|told| told <= now) {
+                return Reason::Told;
+            }
+            let until = told.map_or(due, |told| told.min(due));
+            let wait = Duration::try_from(until.duration_since(now)).unwrap_or_default();
+            tokio::select! {
+                biased;
+                () = slot.woken.notified() => {}
+                () = self.clock.sleep(wait) => {}
+            }
         }
     }
 
     /// One run. A panic is a failure of this run and of nothing else.
-    async fn run_once(&self, job: &Job, stop: CancellationToken) -> RunEnd {
-        self.running().push(job.name.clone());
-        let end = AssertUnwindSafe(job.runner.run(stop)).catch_unwind().await;
-        self.running().retain(|name| *name != job.name);
+    async fn run_once(
+        &self,
+        slot: &Slot,
+        job: &Job,
+        reason: Reason,
+        stop: &CancellationToken,
+    ) -> RunEnd {
+        {
+            let mut state = slot.state();
+            state.status.running = true;
+            // What is told from now on may come too late for this run.
+            state.told = None;
+        }
+        let stop = stop.child_token();
+        let run = AssertUnwindSafe(job.runner.run(reason, stop.clone())).catch_unwind();
+        tokio::pin!(run);
+        let end = tokio::select! {
+            biased;
+            end = &mut run => end,
+            () = slot.removed.cancelled() => {
+                stop.cancel();
+                run.await
+            }
+        };
         end.unwrap_or_else(|_| RunEnd::Failed {
             why: "the run panicked; this is a bug in Samspel, and the log holds the place"
                 .to_owned(),
@@ -118,8 +319,25 @@ impl Scheduler {
         })
     }
 
-    fn running(&self) -> std::sync::MutexGuard<'_, Vec<String>> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Notes how a run ended. Failures in a row.
+    fn ended(&self, slot: &Slot, end: &RunEnd) -> u32 {
+        let status = &mut slot.state().status;
+        status.running = false;
+        status.last = Some((self.clock.now(), end.clone()));
+        status.failures = match end {
+            RunEnd::Failed { .. } => status.failures.saturating_add(1),
+            RunEnd::Done | RunEnd::Skipped(_) => 0,
+        };
+        status.failures
+    }
+
+    fn after(&self, wait: Duration) -> Timestamp {
+        let now = self.clock.now();
+        now.saturating_add(wait).unwrap_or(Timestamp::MAX)
+    }
+
+    fn slots(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Slot>>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn random(&self) -> f64 {
@@ -130,14 +348,14 @@ impl Scheduler {
     }
 }
 
-fn report(sync: &str, end: &RunEnd, failures: u32, took: Duration, wait: Duration) {
+fn report(sync: &str, reason: Reason, end: &RunEnd, failures: u32, took: Duration) {
     let seconds = took.as_secs_f64();
-    let next = wait.as_secs_f64();
-    match end {
-        RunEnd::Done => info!(sync, seconds, next_in = next, "run ended"),
-        RunEnd::Skipped(why) => warn!(sync, next_in = next, why, "run skipped"),
-        RunEnd::Failed { why, .. } => {
-            error!(sync, seconds, failures, next_in = next, why, "run failed");
+    match (end, reason) {
+        (RunEnd::Done, Reason::Due) => info!(sync, seconds, "run ended"),
+        (RunEnd::Done, Reason::Told) => debug!(sync, seconds, "run on hints ended"),
+        (RunEnd::Skipped(why), _) => warn!(sync, why, "run skipped"),
+        (RunEnd::Failed { why, .. }, _) => {
+            error!(sync, seconds, failures, why, "run failed");
         }
     }
 }

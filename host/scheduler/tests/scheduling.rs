@@ -14,7 +14,7 @@ use futures::executor::LocalPool;
 use futures::task::LocalSpawnExt;
 use jiff::Timestamp;
 use samspel_model::Clock;
-use samspel_scheduler::{Drained, Job, Options, Pace, RunEnd, Runner, Scheduler};
+use samspel_scheduler::{Drained, Job, Options, Pace, Reason, RunEnd, Runner, Scheduler};
 use tokio_util::sync::CancellationToken;
 
 /// Time that passes only when the test says so.
@@ -80,7 +80,7 @@ struct Scripted {
 
 #[async_trait]
 impl Runner for Scripted {
-    async fn run(&self, stop: CancellationToken) -> RunEnd {
+    async fn run(&self, _: Reason, stop: CancellationToken) -> RunEnd {
         let n = {
             let mut begins = self.begins.lock().unwrap();
             begins.push(self.clock.state.lock().unwrap().now);
@@ -132,6 +132,7 @@ impl World {
         self.jobs.push(Job {
             name: format!("sync-{}", self.jobs.len()),
             interval: Duration::from_secs(interval),
+            accounts: vec![format!("account-{}", self.jobs.len())],
             runner: runner.clone(),
         });
         self.runners.push(runner);

@@ -20,6 +20,7 @@ use samspel_model::{
 use serde_json::{Value, json};
 
 use crate::error::SyncError;
+use crate::offers::Offered;
 use crate::retry::retry;
 use crate::{Party, SyncParts};
 
@@ -146,8 +147,7 @@ fn touched(intent: &Intent) -> impl Iterator<Item = (Side, RecordId)> {
 /// What every part of a run shares. Made once both accounts have told what they offer.
 pub struct Context {
     pub parts: Arc<SyncParts>,
-    pub policy: Policy,
-    pub collections: [Collection; 2],
+    offered: Arc<Offered>,
     pub lease: Lease,
     pub run: String,
     in_flight: Mutex<InFlight>,
@@ -162,23 +162,21 @@ pub struct Context {
 }
 
 impl Context {
-    /// Asks both accounts what they offer and checks the specification against it.
-    pub async fn open(parts: &Arc<SyncParts>, lease: Lease) -> Result<Self, SyncError> {
-        let (a, b) =
-            futures::future::join(collection(parts, Side::A), collection(parts, Side::B)).await;
-        let collections = [a?, b?];
+    /// `trust`: what the accounts were last found to offer is taken as it is, if that is known.
+    pub async fn open(
+        parts: &Arc<SyncParts>,
+        lease: Lease,
+        trust: bool,
+    ) -> Result<Self, SyncError> {
+        let known = parts.offers.known(parts).filter(|_| trust);
+        let offered = match known {
+            Some(known) => known,
+            None => parts.offers.ask(parts).await?,
+        };
         identities(parts, &lease).await?;
-        let policy =
-            Policy::compile(&parts.spec, &collections[0], &collections[1]).map_err(|errors| {
-                SyncError::Policy {
-                    sync: parts.name.clone(),
-                    errors,
-                }
-            })?;
         Ok(Self {
             parts: Arc::clone(parts),
-            policy,
-            collections,
+            offered,
             lease,
             run: parts.ids.next(),
             in_flight: Mutex::default(),
@@ -187,6 +185,10 @@ impl Context {
             renewed: Mutex::new(parts.clock.now()),
             observing: [tokio::sync::Mutex::default(), tokio::sync::Mutex::default()],
         })
+    }
+
+    pub fn policy(&self) -> &Policy {
+        &self.offered.policy
     }
 
     pub fn party(&self, side: Side) -> &Party {
@@ -202,7 +204,7 @@ impl Context {
     }
 
     pub fn collection(&self, side: Side) -> &Collection {
-        &self.collections[side.index()]
+        &self.offered.collections[side.index()]
     }
 
     pub fn store(&self) -> &dyn Store {
@@ -240,7 +242,7 @@ impl Context {
         if seen.presence != Presence::Present {
             return (seen, None);
         }
-        match self.policy.takes_part(side, &seen.fields) {
+        match self.policy().takes_part(side, &seen.fields) {
             Ok(true) => (seen, None),
             Ok(false) => {
                 seen.presence = Presence::OutOfScope;
@@ -298,7 +300,7 @@ impl Context {
         let mut in_flight = self.in_flight();
         let lost = read.iter().flat_map(|observed| {
             let entity = &observed.entity;
-            in_flight.overwritten(side, &entity.id, &entity.fields, &self.policy)
+            in_flight.overwritten(side, &entity.id, &entity.fields, self.policy())
         });
         let entries = lost.map(|lost| JournalEntry {
             at: self.now(),
@@ -321,7 +323,7 @@ impl Context {
     pub async fn opt_outs(&self, side: Side, read: &[Observed]) -> Result<Change, SyncError> {
         let mut seen = Vec::new();
         for observed in read {
-            for rule in &self.policy.consents {
+            for rule in &self.policy().consents {
                 let said = consent::find(rule, side, &observed.entity.consents);
                 let restriction = said.and_then(|said| {
                     Some(Restriction {
@@ -375,7 +377,7 @@ impl Context {
 
     /// What a connector is told about a record that it is to change: the fields that have a role.
     pub fn known_roles(&self, side: Side, fields: &Fields) -> Fields {
-        self.policy.roles[side.index()]
+        self.policy().roles[side.index()]
             .iter()
             .filter_map(|name| Some((name.clone(), fields.get(name)?.clone())))
             .collect()
@@ -387,7 +389,7 @@ impl Context {
     }
 }
 
-fn account_error(parts: &SyncParts, side: Side, failure: Failure) -> SyncError {
+pub fn account_error(parts: &SyncParts, side: Side, failure: Failure) -> SyncError {
     SyncError::Account {
         side,
         account: parts.parties[side.index()].endpoint.account.clone(),
@@ -436,30 +438,4 @@ async fn identities(parts: &SyncParts, lease: &Lease) -> Result<(), SyncError> {
         }
     }
     Ok(())
-}
-
-async fn collection(parts: &SyncParts, side: Side) -> Result<Collection, SyncError> {
-    let party = &parts.parties[side.index()];
-    let collections = retry(
-        parts.clock.as_ref(),
-        parts.ids.as_ref(),
-        "collections",
-        || party.connector.collections(),
-    )
-    .await
-    .map_err(|failure| account_error(parts, side, failure))?;
-    let known: Vec<String> = collections
-        .iter()
-        .map(|collection| format!("`{}`", collection.name))
-        .collect();
-    collections
-        .into_iter()
-        .find(|collection| collection.name == party.endpoint.collection)
-        .ok_or_else(|| SyncError::NoCollection {
-            sync: parts.name.clone(),
-            side,
-            account: party.endpoint.account.clone(),
-            collection: party.endpoint.collection.clone(),
-            known: known.join(", "),
-        })
 }

@@ -11,6 +11,7 @@ mod erase;
 mod error;
 mod history;
 mod lookup;
+mod offers;
 mod operator;
 mod outbox;
 mod planner;
@@ -39,6 +40,7 @@ pub use erase::{Concerned, Erasure, erase, person};
 pub use error::SyncError;
 pub use history::{Event, FieldHistory, History, history};
 pub use lookup::find_records;
+pub use offers::Offers;
 pub use operator::{Chosen, Operator};
 pub use progress::{Phase, Progress, Silent, Snapshot};
 pub use report::{PlanReport, PlanSample, RunReport, Sides, VerifyReport, VerifySample};
@@ -78,6 +80,8 @@ pub struct SyncParts {
     pub ids: Arc<dyn Ids>,
     /// Recognises the addresses of erased people. `None`: nobody was ever erased.
     pub pseudonyms: Option<Pseudonyms>,
+    /// What the accounts were last found to offer; shared by all runs of the sync in this process.
+    pub offers: Arc<Offers>,
     /// Who holds the lease: program, host and process, for people.
     pub owner: String,
     /// How long a lease lasts unless it is renewed; it is renewed three times as often.

@@ -189,8 +189,8 @@ impl Reader {
         };
         let fields = match self.stage {
             Stage::Ids => Some(Vec::new()),
-            _ if context.policy.reads_whole_records() => None,
-            _ => Some(context.policy.needed(self.side)),
+            _ if context.policy().reads_whole_records() => None,
+            _ => Some(context.policy().needed(self.side)),
         };
         let mut request = ReadRequest {
             collection: collection.name.clone(),

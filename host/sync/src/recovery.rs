@@ -106,7 +106,7 @@ async fn find_out_by_id(
                     Resolution::Abandoned(intent, Found::Moved(entity.id), "the record was merged")
                 }
                 Fetched::Found(entity)
-                    if !removing && settle::is_applied(&intent, &entity, &context.policy) =>
+                    if !removing && settle::is_applied(&intent, &entity, context.policy()) =>
                 {
                     Resolution::Done(intent, Written::as_told(entity, Source::Fetch))
                 }
@@ -131,7 +131,7 @@ async fn find_out_creates(
     side: Side,
     intents: Vec<Intent>,
 ) -> Result<Vec<Resolution>, SyncError> {
-    let field = context.policy.match_rule().field(side).to_owned();
+    let field = context.policy().match_rule().field(side).to_owned();
     let values: Vec<String> = intents
         .iter()
         .map(|intent| text(intent.patch.get(&field)))
@@ -163,7 +163,7 @@ async fn find_out_creates(
             .collect();
         let position = |is: fn(&Intent, &Entity, &Policy) -> bool| {
             free.iter()
-                .position(|entity| is(&intent, entity, &context.policy))
+                .position(|entity| is(&intent, entity, context.policy()))
         };
         let (applied, half) = (
             position(settle::is_applied),
@@ -283,7 +283,7 @@ async fn complete(
 
 /// The record that holds the key which a write wanted, where the remote did not name it.
 pub async fn find_holder(context: &Context, side: Side, intent: &Intent) -> Option<RecordId> {
-    let field = context.policy.match_rule().field(side).to_owned();
+    let field = context.policy().match_rule().field(side).to_owned();
     let value = text(intent.patch.get(&field));
     let found = find(context, side, &field, &[value]).await.ok()?;
     found

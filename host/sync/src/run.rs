@@ -71,6 +71,8 @@ pub struct RunOptions {
     pub plan: Option<String>,
     /// Look at these records only, as they are at the remotes: somebody told that they changed. Nothing else is read.
     pub hints: Vec<(Side, RecordId)>,
+    /// The same for records that were marked in the store already, and for everything else that waits there.
+    pub told: bool,
 }
 
 impl RunOptions {
@@ -81,6 +83,7 @@ impl RunOptions {
             confirmation,
             plan: None,
             hints: Vec::new(),
+            told: false,
         }
     }
 }
@@ -106,7 +109,8 @@ pub async fn run(
     stop: CancellationToken,
 ) -> Result<RunReport, SyncError> {
     let span = tracing::info_span!("run", sync = %parts.name);
-    under_lease(parts, async |context| {
+    let told = options.told || !options.hints.is_empty();
+    under_lease(parts, told, async |context| {
         let state = context.store().state(context.name()).await?;
         if let Some(reason) = state.paused {
             return Err(SyncError::Paused {
@@ -117,7 +121,7 @@ pub async fn run(
         if context.parts.spec.mode == Mode::Observe {
             return observe(&context, options.full, progress, stop).await;
         }
-        let mut reading = if !options.hints.is_empty() {
+        let mut reading = if told {
             Reading::Hints
         } else if options.full {
             Reading::Everything
@@ -174,7 +178,7 @@ pub async fn plan(
     stop: CancellationToken,
 ) -> Result<PlanReport, SyncError> {
     let span = tracing::info_span!("plan", sync = %parts.name);
-    under_lease(parts, async |context| {
+    under_lease(parts, false, async |context| {
         let (report, _) = preview(&context, false, samples, progress, stop).await?;
         Ok(report)
     })
@@ -184,8 +188,11 @@ pub async fn plan(
 
 /// Takes the lease, makes the sync known, asks the accounts what they offer, and keeps the lease while the work goes
 /// on.
+///
+/// `trust`: what they were last found to offer is taken as it is, if that is known.
 pub async fn under_lease<T>(
     parts: &Arc<SyncParts>,
+    trust: bool,
     work: impl AsyncFnOnce(Arc<Context>) -> Result<T, SyncError>,
 ) -> Result<T, SyncError> {
     let store = &parts.store;
@@ -204,7 +211,7 @@ pub async fn under_lease<T>(
                 &parts.parties.each_ref().map(|party| party.endpoint.clone()),
             )
             .await?;
-        let context = Arc::new(Context::open(parts, lease.clone()).await?);
+        let context = Arc::new(Context::open(parts, lease.clone(), trust).await?);
         work(context).await
     };
     let heartbeat = async {

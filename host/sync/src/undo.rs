@@ -98,7 +98,7 @@ pub async fn undo(
     stop: CancellationToken,
 ) -> Result<UndoReport, SyncError> {
     let span = tracing::info_span!("undo", sync = %parts.name, run);
-    under_lease(parts, async |context| {
+    under_lease(parts, false, async |context| {
         if parts.spec.mode == Mode::Observe {
             return Err(SyncError::Refused {
                 sync: parts.name.clone(),
@@ -403,7 +403,7 @@ impl Undo<'_> {
     }
 
     fn rule(&self, side: Side, field: &str) -> Option<&samspel_engine::policy::FieldRule> {
-        let rules = &self.context.policy.fields;
+        let rules = &self.context.policy().fields;
         rules.iter().find(|rule| rule.field(side) == field)
     }
 

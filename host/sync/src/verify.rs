@@ -33,7 +33,7 @@ pub async fn verify(
     stop: CancellationToken,
 ) -> Result<VerifyReport, SyncError> {
     let span = tracing::info_span!("verify", sync = %parts.name);
-    under_lease(parts, async |context| {
+    under_lease(parts, false, async |context| {
         if heal {
             may_write(&context).await?;
         }
@@ -119,7 +119,7 @@ async fn compare_links(
                     .into_iter()
                     .fold(Restrictions::default(), |restrictions, side| {
                         let rows = stored[side.index()].get(link.record(side)).unwrap_or(&none);
-                        restrictions.with(&context.policy, side, rows)
+                        restrictions.with(context.policy(), side, rows)
                     });
             let state = LinkState {
                 base: &link.base,
@@ -127,7 +127,7 @@ async fn compare_links(
                 restricted: &restricted,
                 told: &[],
             };
-            let differs = differences(&state, &context.policy);
+            let differs = differences(&state, context.policy());
             if differs.is_empty() {
                 continue;
             }
@@ -140,7 +140,7 @@ async fn compare_links(
                 });
             }
             // What is about to flow flows, and what a person decides is left to that person.
-            let decided = plan(&state, &context.policy, context.now());
+            let decided = plan(&state, context.policy(), context.now());
             let taken_back = |about: &String| {
                 let base = link.base.fields.get(about);
                 base.is_some_and(|base| base.undone)

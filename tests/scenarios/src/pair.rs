@@ -248,6 +248,7 @@ fn sync(
         clock: Arc::new(Hurried),
         ids: Arc::new(SystemIds),
         pseudonyms,
+        offers: Arc::default(),
         owner: "a test".to_owned(),
         lease_ttl: Duration::from_secs(60),
     })

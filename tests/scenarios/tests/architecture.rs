@@ -17,7 +17,7 @@ struct Rule {
 /// What brings the network, a database, a sandbox or an executor into a crate.
 const OUTSIDE: [&str; 5] = ["reqwest", "sqlx", "wasmtime", "wasmtime-wasi", "axum"];
 
-const RULES: [Rule; 8] = [
+const RULES: [Rule; 9] = [
     Rule {
         krate: "samspel-model",
         knows: &[],
@@ -70,6 +70,17 @@ const RULES: [Rule; 8] = [
         without: &["sqlx", "wasmtime", "wasmtime-wasi", "axum", "clap"],
     },
     Rule {
+        krate: "samspel-server",
+        knows: &[
+            "samspel-model",
+            "samspel-runtime",
+            "samspel-sync",
+            "samspel-scheduler",
+            "samspel-installation",
+        ],
+        without: &["sqlx", "wasmtime", "wasmtime-wasi", "reqwest", "clap"],
+    },
+    Rule {
         krate: "samspel",
         knows: &[
             "samspel-model",
@@ -77,8 +88,8 @@ const RULES: [Rule; 8] = [
             "samspel-store",
             "samspel-runtime",
             "samspel-sync",
-            "samspel-scheduler",
             "samspel-installation",
+            "samspel-server",
         ],
         without: &["sqlx", "wasmtime", "wasmtime-wasi", "axum"],
     },

@@ -285,6 +285,7 @@ impl Driver {
             clock,
             ids: Arc::new(SimIds(Arc::clone(&world))),
             pseudonyms: None,
+            offers: Arc::default(),
             owner,
             lease_ttl: Duration::from_secs(60),
         });

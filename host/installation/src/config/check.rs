@@ -1,5 +1,6 @@
 //! What must hold between settings: references, exclusive choices, end points, expressions.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::SignedDuration;
@@ -7,7 +8,7 @@ use samspel_engine::spec::SyncSpec;
 use url::Url;
 
 use super::document::Document;
-use super::load::Settings;
+use super::load::{Settings, is_name};
 use super::problem::Problem;
 use super::settings::{AccountSettings, SecretSettings};
 
@@ -45,11 +46,105 @@ pub fn check(document: &Document<'_>, settings: &Settings, problems: &mut Vec<Pr
             "set it to at least 1",
         ));
     }
+    check_server(document, settings, problems);
+    let ids = |section: &str, names: Vec<(&String, &Option<String>)>| {
+        let mut known = BTreeMap::new();
+        let mut found = Vec::new();
+        for (name, id) in names {
+            let id = id.as_ref().unwrap_or(name);
+            if !is_name(id) {
+                found.push((
+                    format!("{section}.{name}.id"),
+                    "this is not a name".to_owned(),
+                ));
+            }
+            if let Some(other) = known.insert(id.clone(), name) {
+                let why = format!("`{section}.{other}` keeps its state under `{id}` as well");
+                found.push((format!("{section}.{name}"), why));
+            }
+        }
+        found
+    };
+    let accounts = settings.accounts.iter().map(|(name, of)| (name, &of.id));
+    let syncs = settings.syncs.iter().map(|(name, of)| (name, &of.id));
+    let clashes = ids("accounts", accounts.collect());
+    for (setting, why) in clashes.into_iter().chain(ids("syncs", syncs.collect())) {
+        problems.push(document.problem(
+            setting,
+            why,
+            "set `id` to the name under which it was before it was renamed, or remove it",
+        ));
+    }
     for (name, account) in &settings.accounts {
         check_account(document, &format!("accounts.{name}"), account, problems);
     }
     for (name, sync) in &settings.syncs {
         check_sync(document, settings, &format!("syncs.{name}"), sync, problems);
+    }
+}
+
+/// What is listened to, and what belongs to addresses for notifications.
+fn check_server(document: &Document<'_>, settings: &Settings, problems: &mut Vec<Problem>) {
+    let server = &settings.server;
+    if let Err(why) = duration(&server.debounce) {
+        problems.push(document.problem(
+            "server.debounce",
+            why,
+            "write a time such as `200ms` or `2s`",
+        ));
+    }
+    if let Some(url) = &server.public_url
+        && (!matches!(url.scheme(), "http" | "https")
+            || url.cannot_be_a_base()
+            || url.query().is_some()
+            || url.fragment().is_some()
+            || !url.username().is_empty()
+            || url.password().is_some())
+    {
+        problems.push(document.problem(
+            "server.public-url",
+            "remotes cannot be given this address",
+            "write how remotes reach this host, such as `https://sync.example.com`",
+        ));
+    }
+    for (name, hook) in &settings.hooks {
+        let path = format!("hooks.{name}");
+        if settings.accounts.contains_key(name) {
+            problems.push(document.problem(
+                &path,
+                "an account has this name, and with it an address for notifications",
+                "choose another name",
+            ));
+        }
+        if hook.accounts.is_empty() {
+            problems.push(document.problem(
+                format!("{path}.accounts"),
+                "it serves no account",
+                "name the accounts whose remote shares this address",
+            ));
+        }
+        let connectors: BTreeSet<&str> = hook
+            .accounts
+            .iter()
+            .filter_map(|account| settings.accounts.get(account))
+            .map(|account| account.connector.as_str())
+            .collect();
+        if connectors.len() > 1 {
+            problems.push(document.problem(
+                format!("{path}.accounts"),
+                "they have different connectors",
+                "an address is one remote's: name accounts with the same connector",
+            ));
+        }
+        for account in &hook.accounts {
+            if !settings.accounts.contains_key(account) && !settings.unread.contains(account) {
+                problems.push(document.problem(
+                    format!("{path}.accounts"),
+                    format!("there is no account `{account}`"),
+                    "add it as `[accounts.NAME]`, or remove it here",
+                ));
+            }
+        }
     }
 }
 

@@ -8,13 +8,17 @@ use toml::de::{DeTable, DeValue};
 
 use super::document::Document;
 use super::problem::Problem;
-use super::settings::{AccountSettings, HostSettings};
+use super::settings::{AccountSettings, HookSettings, HostSettings, ServerSettings};
 
 /// The settings of a file, as far as they could be read.
 #[derive(Debug, Default)]
 pub struct Settings {
     /// `[host]`
     pub host: HostSettings,
+    /// `[server]`
+    pub server: ServerSettings,
+    /// `[hooks.*]`
+    pub hooks: BTreeMap<String, HookSettings>,
     /// `[accounts.*]`
     pub accounts: BTreeMap<String, AccountSettings>,
     /// `[syncs.*]`
@@ -32,6 +36,20 @@ pub fn read(document: &Document<'_>, problems: &mut Vec<Problem>) -> Settings {
                 Ok(host) => settings.host = host,
                 Err(problem) => problems.push(problem),
             },
+            "server" => match document.read("server", value) {
+                Ok(server) => settings.server = server,
+                Err(problem) => problems.push(problem),
+            },
+            "hooks" => {
+                for (name, path, value) in entries(document, "hooks", value, problems) {
+                    match document.read(&path, value) {
+                        Ok(hook) => {
+                            settings.hooks.insert(name, hook);
+                        }
+                        Err(problem) => problems.push(problem),
+                    }
+                }
+            }
             "accounts" => {
                 for (name, path, value) in entries(document, "accounts", value, problems) {
                     let found = literal_secrets(document, &path, value);
@@ -64,7 +82,7 @@ pub fn read(document: &Document<'_>, problems: &mut Vec<Problem>) -> Settings {
             other => problems.push(document.problem(
                 other,
                 format!("there is no section `{other}`"),
-                "the sections are `host`, `accounts` and `syncs`; check the spelling or remove it",
+                "the sections are `host`, `server`, `hooks`, `accounts` and `syncs`; check the spelling or remove it",
             )),
         }
     }

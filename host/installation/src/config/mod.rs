@@ -13,7 +13,10 @@ use samspel_engine::spec::SyncSpec;
 
 pub use check::duration;
 pub use problem::ConfigError;
-pub use settings::{AccountSettings, CredentialSettings, HostSettings, SecretSettings};
+pub use settings::{
+    AccountSettings, CredentialSettings, HookMode, HookSettings, HostSettings, SecretSettings,
+    ServerSettings, TlsSettings,
+};
 
 use document::Document;
 
@@ -26,6 +29,10 @@ pub struct Config {
     file: PathBuf,
     /// `[host]`
     pub host: HostSettings,
+    /// `[server]`
+    pub server: ServerSettings,
+    /// `[hooks.*]`
+    pub hooks: BTreeMap<String, HookSettings>,
     /// `[accounts.*]`
     pub accounts: BTreeMap<String, AccountSettings>,
     /// `[syncs.*]`
@@ -74,9 +81,30 @@ impl Config {
         Ok(Self {
             file: file.to_owned(),
             host: settings.host,
+            server: settings.server,
+            hooks: settings.hooks,
             accounts: settings.accounts,
             syncs: settings.syncs,
         })
+    }
+
+    /// The file.
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// What is stored about an account's records is kept under this.
+    pub fn account_id<'a>(&'a self, name: &'a str) -> &'a str {
+        let account = self.accounts.get(name);
+        account
+            .and_then(|account| account.id.as_deref())
+            .unwrap_or(name)
+    }
+
+    /// What is stored about a sync is kept under this.
+    pub fn sync_id<'a>(&'a self, name: &'a str) -> &'a str {
+        let sync = self.syncs.get(name);
+        sync.and_then(|sync| sync.id.as_deref()).unwrap_or(name)
     }
 
     /// A path in the configuration is relative to the file's directory.

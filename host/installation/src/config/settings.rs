@@ -2,12 +2,14 @@
 //! description in the JSON Schema that editors show.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use samspel_engine::spec::SyncSpec;
 use samspel_runtime::Limits;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use url::Url;
 
 /// Configuration of Samspel: accounts at remote systems, and syncs that keep two of them in step.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -20,12 +22,19 @@ pub struct ConfigFile {
     /// Where this installation keeps what it must remember, and where connectors are.
     #[serde(default)]
     pub host: HostSettings,
+    /// What `samspel serve` listens to.
+    #[serde(default)]
+    pub server: ServerSettings,
+    /// Addresses for notifications that serve several accounts, by name: of a remote that has one address for a whole
+    /// app. Every account has an address of its own besides, under its own name.
+    #[serde(default)]
+    pub hooks: BTreeMap<String, HookSettings>,
     /// Accounts by name. A name is up to 63 lower-case letters, digits, `-` and `_`, and begins with a letter or a
-    /// digit. What is stored about records is kept under it: renaming an account makes a new one.
+    /// digit. What is stored about records is kept under it: an account that is renamed keeps it with `id`.
     #[serde(default)]
     pub accounts: BTreeMap<String, AccountSettings>,
-    /// Syncs by name; the same rules hold for the names. Links, merge bases and queues are kept under it: renaming a
-    /// sync makes a new one, which begins with a first run.
+    /// Syncs by name; the same rules hold for the names. Links, merge bases and queues are kept under it: a sync that is
+    /// renamed keeps them with `id`, and one that is removed keeps them until `samspel sync purge`.
     #[serde(default)]
     pub syncs: BTreeMap<String, SyncSpec>,
 }
@@ -64,10 +73,87 @@ impl Default for HostSettings {
     }
 }
 
+/// What `samspel serve` listens to.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct ServerSettings {
+    /// Address and port of the API, and of everything that has no listener of its own. On another address than a
+    /// loopback one, `tls` or a proxy that does it belongs in front.
+    #[schemars(with = "String")]
+    pub listen: SocketAddr,
+    /// Address and port for notifications alone, so that nothing else can be reached from outside.
+    #[schemars(with = "Option<String>")]
+    pub hooks_listen: Option<SocketAddr>,
+    /// Address and port for metrics alone. They are then given without a token.
+    #[schemars(with = "Option<String>")]
+    pub metrics_listen: Option<SocketAddr>,
+    /// How remotes reach the notifications' listener: `https://sync.example.com`. Without it no remote is asked to send
+    /// any, and signatures that cover the address cannot be checked.
+    #[schemars(with = "Option<String>")]
+    pub public_url: Option<Url>,
+    /// Certificate and key, for TLS without a proxy. Both listeners of the API and of notifications use it.
+    pub tls: Option<TlsSettings>,
+    /// After a record was fetched because of a notification, further ones about it are gathered for so long.
+    pub debounce: String,
+}
+
+impl Default for ServerSettings {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8460)),
+            hooks_listen: None,
+            metrics_listen: None,
+            public_url: None,
+            tls: None,
+            debounce: "200ms".to_owned(),
+        }
+    }
+}
+
+/// Certificate and key, in PEM files relative to this file. They are read again when the configuration is.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct TlsSettings {
+    /// The certificate, and those between it and the root.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
+/// An address for notifications that serves several accounts.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct HookSettings {
+    /// The accounts, all with the same connector. The first one that is configured with the credential for it checks
+    /// signatures.
+    #[schemars(length(min = 1))]
+    pub accounts: Vec<String>,
+}
+
+/// What is done about an account's notifications.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum HookMode {
+    /// The remote is asked to send them, where the connector can do that and `server.public-url` is set.
+    #[default]
+    Subscribe,
+    /// They are taken; a person enters the address at the remote (`samspel hooks endpoints` shows it).
+    Receive,
+    /// They are not taken.
+    Off,
+}
+
 /// One authenticated system: a connector, its settings and its credentials.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct AccountSettings {
+    /// What is stored about records is kept under this, if not under the account's name. An account that is renamed
+    /// keeps everything if its old name stands here.
+    #[serde(default)]
+    pub id: Option<String>,
+    /// What is done about notifications.
+    #[serde(default)]
+    pub hooks: HookMode,
     /// The connector: its name (see `samspel connector list`), or the path of a `.wasm` file relative to this file.
     pub connector: String,
     /// The connector's own settings. `samspel connector inspect` shows which there are.

@@ -129,7 +129,7 @@ impl<'a> Batch<'a> {
     pub fn is_read(&self, side: Side) -> bool {
         self.known.caught_up[side.index()]
             // A remote that refuses a second record with the key tells of one that was not read yet.
-            || (self.known.hinted && self.context.policy.unique_match[side.index()])
+            || (self.known.hinted && self.context.policy().unique_match[side.index()])
             || !Guard::CreateAfterReading.stands()
     }
 
@@ -220,7 +220,7 @@ impl<'a> Batch<'a> {
         }
         // What was said as one of the records that were merged into these was said by the same person.
         let mut restricted = self.facts.restricted(
-            &self.context.policy,
+            self.context.policy(),
             Side::BOTH.into_iter().flat_map(|side| {
                 let aliases = seen[side.index()].aliases.iter();
                 aliases
@@ -231,10 +231,10 @@ impl<'a> Batch<'a> {
         if link.base == Base::default() {
             for side in Side::BOTH {
                 let fields = &seen[side.index()].fields;
-                if let Some(key) = self.context.policy.match_key(side, fields) {
+                if let Some(key) = self.context.policy().match_key(side, fields) {
                     restricted = self
                         .facts
-                        .suppressed(&self.context.policy, restricted, &key);
+                        .suppressed(self.context.policy(), restricted, &key);
                 }
             }
         }
@@ -245,7 +245,7 @@ impl<'a> Batch<'a> {
             restricted: &restricted,
             told: &told,
         };
-        let mut decided = plan(&state, &self.context.policy, self.context.now());
+        let mut decided = plan(&state, self.context.policy(), self.context.now());
         if matches!(decided.ending, Some(Ending::Remove(..)))
             && self.known.removals == Removals::Count
             && self.preview.is_none()
@@ -497,7 +497,7 @@ impl<'a> Batch<'a> {
     fn share(&mut self, link: &Link, restrictions: Vec<(String, Restriction)>) {
         for (rule, restriction) in restrictions {
             for side in Side::BOTH {
-                let seen_here = self.context.policy.accounts[side.index()] == restriction.account;
+                let seen_here = self.context.policy().accounts[side.index()] == restriction.account;
                 if seen_here || Guard::OptOutIsThePersons.stands() {
                     self.restrict(side, link.record(side), &rule, &restriction);
                 }
@@ -507,7 +507,7 @@ impl<'a> Batch<'a> {
 
     /// An opt-out is in force for a record.
     pub fn restrict(&mut self, side: Side, id: &RecordId, rule: &str, restriction: &Restriction) {
-        let rules = &self.context.policy.consents;
+        let rules = &self.context.policy().consents;
         let Some(rule) = rules.iter().find(|known| known.name == rule) else {
             return;
         };
@@ -530,7 +530,7 @@ impl<'a> Batch<'a> {
 
     /// An opt-out is no longer in force for a record.
     pub fn lift(&mut self, side: Side, id: &RecordId, rule: &str) {
-        let rules = &self.context.policy.consents;
+        let rules = &self.context.policy().consents;
         if let Some(rule) = rules.iter().find(|known| known.name == rule) {
             self.lifted[side.index()].push((
                 id.clone(),
@@ -630,7 +630,7 @@ impl<'a> Batch<'a> {
     pub fn keep_apart(&mut self, link: &Link, rule: &str) {
         let known = self.links.iter().rfind(|known| known.id == link.id);
         let mut link = known.unwrap_or(link).clone();
-        let rules = &self.context.policy.fields;
+        let rules = &self.context.policy().fields;
         let Some(rule) = rules.iter().find(|known| known.name == rule) else {
             return;
         };

@@ -303,7 +303,7 @@ impl Facts {
             .filter_map(|row| {
                 let seen = self.seen.get(&(row.side, row.id.clone()))?;
                 (seen.presence == Presence::Present)
-                    .then(|| context.policy.match_key(row.side, &seen.fields))?
+                    .then(|| context.policy().match_key(row.side, &seen.fields))?
             })
             .collect();
         keys.sort();
@@ -313,7 +313,7 @@ impl Facts {
         }
         self.load_suppressed(context, &keys).await?;
         for side in Side::BOTH {
-            let field = context.policy.match_rule().field(side);
+            let field = context.policy().match_rule().field(side);
             let found = context
                 .store()
                 .records_by_key(context.endpoint(side), field, &keys, 3)
@@ -337,7 +337,7 @@ impl Facts {
             .parts
             .pseudonyms
             .as_ref()
-            .filter(|_| context.policy.match_rule().is_email)
+            .filter(|_| context.policy().match_rule().is_email)
         else {
             return Ok(());
         };

@@ -45,8 +45,8 @@ impl Batch<'_> {
         );
         let known = self
             .facts
-            .restricted(&self.context.policy, [(at, former.record(at))]);
-        for rule in self.context.policy.consents.clone() {
+            .restricted(self.context.policy(), [(at, former.record(at))]);
+        for rule in self.context.policy().consents.clone() {
             if let Some(restriction) = known.get(&rule) {
                 let restriction = restriction.clone();
                 self.restrict(at, &id, &rule.name, &restriction);
@@ -64,7 +64,7 @@ impl Batch<'_> {
     /// A record that is not linked.
     pub fn unlinked(&mut self, row: Dirty, seen: &Observation) {
         let context = self.context;
-        let policy = &context.policy;
+        let policy = context.policy();
         let (side, other) = (row.side, row.side.other());
         let Some(key) = policy.match_key(side, &seen.fields) else {
             self.skip(row, Skip::NoKey);
@@ -157,7 +157,7 @@ impl Batch<'_> {
 
     fn create_partner(&mut self, row: Dirty, seen: &Observation, restricted: &Restrictions) {
         let (context, side) = (self.context, row.side);
-        match plan_create(&context.policy, side, seen, restricted, context.now()) {
+        match plan_create(context.policy(), side, seen, restricted, context.now()) {
             CreatePlan::Create(new) => {
                 let held = match self.verdict(side, &row.id, subject::HOLD_CREATE) {
                     Some(Verdict::Approve) => false,
@@ -243,7 +243,7 @@ impl Batch<'_> {
             JournalKind::Linked,
             Some(&link),
             None,
-            json!({ "by": self.context.policy.match_rule().name }),
+            json!({ "by": self.context.policy().match_rule().name }),
         );
         self.carry_out(row.side, &row.id);
         self.facts.put_link(link.clone());
@@ -267,9 +267,9 @@ impl Batch<'_> {
                 .chain([link.record(side)])
                 .map(move |record| (side, record))
         });
-        let restricted = self.facts.restricted(&context.policy, records);
+        let restricted = self.facts.restricted(context.policy(), records);
         match plan_create(
-            &context.policy,
+            context.policy(),
             source,
             survivor,
             &restricted,

@@ -40,7 +40,7 @@ impl Batch<'_> {
         subjects: &mut Vec<String>,
     ) {
         let context = self.context;
-        for rule in &context.policy.fields {
+        for rule in &context.policy().fields {
             let is_written = Side::BOTH.into_iter().any(|side| {
                 let write = plan.writes[side.index()].as_ref();
                 write.is_some_and(|write| write.patch.contains_key(rule.field(side)))
@@ -143,7 +143,7 @@ impl Batch<'_> {
     /// person of two. The write of that field becomes a proposal to merge.
     pub async fn merge_conflicts(&mut self) -> Result<(), SyncError> {
         for side in Side::BOTH {
-            let field = self.context.policy.match_rule().field(side).to_owned();
+            let field = self.context.policy().match_rule().field(side).to_owned();
             let changes: Vec<(usize, String)> = self
                 .planned
                 .intents
@@ -153,7 +153,7 @@ impl Batch<'_> {
                     intent.target == side && matches!(intent.effect, Effect::Update(_))
                 })
                 .filter_map(|(index, intent)| {
-                    let key = self.context.policy.match_key(side, &intent.patch)?;
+                    let key = self.context.policy().match_key(side, &intent.patch)?;
                     Some((index, key))
                 })
                 .collect();
@@ -187,7 +187,7 @@ impl Batch<'_> {
     }
 
     fn propose_merge(&mut self, index: usize, side: Side, field: &str, holder: &RecordId) {
-        let rule = self.context.policy.match_rule().name.clone();
+        let rule = self.context.policy().match_rule().name.clone();
         let intent = &mut self.planned.intents[index];
         intent.patch.remove(field);
         intent.before.remove(field);

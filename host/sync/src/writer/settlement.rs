@@ -246,7 +246,7 @@ impl<'a> Settlement<'a> {
         for seen in seen {
             let of = written.iter().filter(|(_, entity)| entity.id == seen.id);
             for (intent, entity) in of {
-                let policy = &self.context.policy;
+                let policy = self.context.policy();
                 if settle::tells_more(intent, &seen.fields, entity, policy) {
                     self.dirty[self.side.index()].push(seen.id.clone());
                 }
@@ -265,7 +265,7 @@ impl<'a> Settlement<'a> {
 
     /// The rest of a change, without the key that another record has.
     fn without_key(&self, intent: &Intent) -> Option<Intent> {
-        let rule = self.context.policy.match_rule();
+        let rule = self.context.policy().match_rule();
         let mut rest = intent.clone();
         rest.patch.remove(rule.field(self.side))?;
         rest.before.remove(rule.field(self.side));
@@ -374,14 +374,14 @@ impl<'a> Settlement<'a> {
                     if let Some(held) = held {
                         settled.fields.extend(held);
                     }
-                    let policy = &self.context.policy;
+                    let policy = self.context.policy();
                     let tried_before = self.context.was_tried(&intent.id);
                     settle::settle(&mut link.base, intent, &settled, policy, now, tried_before);
                     if intent.and_more {
                         self.dirty[side.index()].push(entity.id.clone());
                     }
                     let more =
-                        settle::shows_more(&link.base, intent, &entity, &self.context.policy);
+                        settle::shows_more(&link.base, intent, &entity, self.context.policy());
                     if more || !intent.shared.is_empty() {
                         self.dirty[side.index()].push(entity.id.clone());
                     }
@@ -634,11 +634,11 @@ impl<'a> Settlement<'a> {
 
     /// Whether a record that is said to have the same key is found by ours, so that planning again leads somewhere.
     async fn reads_as_match(&mut self, intent: &Intent, id: &RecordId) -> Result<bool, SyncError> {
-        let wanted = self.context.policy.match_key(self.side, &intent.patch);
+        let wanted = self.context.policy().match_key(self.side, &intent.patch);
         let fetched = fetch(self.context, self.side, std::slice::from_ref(id)).await?;
         Ok(fetched.answers.into_iter().any(|(_, answer)| match answer {
             Fetched::Found(entity) => {
-                self.context.policy.match_key(self.side, &entity.fields) == wanted
+                self.context.policy().match_key(self.side, &entity.fields) == wanted
             }
             Fetched::Absent(_) | Fetched::Failed(_) => false,
         }))
@@ -703,7 +703,7 @@ impl<'a> Settlement<'a> {
         let mut inherited = Vec::new();
         for (from, to) in &self.opted_out {
             for row in rows.iter().filter(|row| row.record == *from) {
-                let rules = &self.context.policy.consents;
+                let rules = &self.context.policy().consents;
                 let rule = rules.iter().find(|rule| {
                     rule.channel == row.channel && rule.purpose(source) == row.purpose
                 });

@@ -152,13 +152,13 @@ pub async fn withdraw_overtaken(
         .iter()
         .filter(|intent| !matches!(intent.effect, Effect::Remove(..)))
         .filter_map(|intent| {
-            let key = context.policy.match_key(side, &intent.patch)?;
+            let key = context.policy().match_key(side, &intent.patch)?;
             Some((intent.id.clone(), key))
         })
         .collect();
     let mut held: HashMap<String, Vec<RecordId>> = HashMap::new();
     if !keys.is_empty() {
-        let field = context.policy.match_rule().field(side);
+        let field = context.policy().match_rule().field(side);
         let asked: Vec<String> = keys.values().cloned().collect();
         let holders = context
             .store()
@@ -177,7 +177,7 @@ pub async fn withdraw_overtaken(
                 .map(|_| KEY_EXISTS),
             Some(id) => seen
                 .get(id)
-                .filter(|seen| settle::is_overtaken(&intent, seen, &context.policy))
+                .filter(|seen| settle::is_overtaken(&intent, seen, context.policy()))
                 .map(|_| "the record was read anew meanwhile")
                 .or(holders
                     .filter(|_| Guard::MergeIsProposed.stands())
@@ -270,7 +270,7 @@ async fn outdated(
             .into_iter()
             .fold(Restrictions::default(), |known, of| {
                 let rows = rows.get(&(of, link.record(of).clone()));
-                known.with(&context.policy, of, rows.map_or(&[], Vec::as_slice))
+                known.with(context.policy(), of, rows.map_or(&[], Vec::as_slice))
             });
         let state = LinkState {
             base: &link.base,
@@ -278,7 +278,7 @@ async fn outdated(
             restricted: &restricted,
             told: &intent.told,
         };
-        let now = plan(&state, &context.policy, now);
+        let now = plan(&state, context.policy(), now);
         let bounces = |write: &Option<SideWrite>| {
             let write = write.as_ref();
             write.and_then(|write| write.deliverability.clone())

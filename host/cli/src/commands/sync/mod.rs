@@ -106,6 +106,7 @@ async fn run(context: &Context<'_>, args: &RunArgs) -> Result<(), CliError> {
     let names = names(context.host, &args.name)?;
     let sync = context.host.sync(&args.name).await?;
     let options = RunOptions {
+        told: false,
         full: args.full,
         plan: args.plan.clone(),
         ..RunOptions::new(confirmation(context, args, &names))

@@ -1,0 +1,117 @@
+//! Addresses of notifications: `/hooks/{endpoint}/{secret}`.
+//!
+//! An endpoint is an account, or a name of `[hooks]` that stands for several. Its secret is random, kept in the vault,
+//! and made when somebody first needs the address. It is not a credential: the remote and the connector know it, and who
+//! knows it can make the host look at records, and nothing else.
+
+use samspel_installation::config::HookMode;
+use samspel_installation::{Config, Error, Host};
+use secrecy::{ExposeSecret, SecretString};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+
+/// An address, for whoever enters it at the remote.
+#[derive(Debug, Clone, Serialize)]
+pub struct Address {
+    /// The endpoint.
+    pub endpoint: String,
+    /// The accounts that it serves.
+    pub accounts: Vec<String>,
+    /// The whole address; only the path where `server.public-url` is not set.
+    pub url: String,
+}
+
+/// Why there is no address.
+#[derive(Debug, Error)]
+pub enum HookError {
+    /// Nothing is called so.
+    #[error("there is no account and no `[hooks]` entry `{0}`")]
+    Unknown(String),
+    /// It is switched off.
+    #[error("`accounts.{0}.hooks` is `off`")]
+    Off(String),
+    /// The secret cannot be kept.
+    #[error(transparent)]
+    Host(#[from] Error),
+}
+
+/// The accounts that an endpoint serves; none if there is no such endpoint.
+pub(crate) fn accounts<'a>(config: &'a Config, endpoint: &str) -> Result<&'a [String], HookError> {
+    if let Some(hook) = config.hooks.get(endpoint) {
+        return Ok(&hook.accounts);
+    }
+    let (name, account) = config
+        .accounts
+        .get_key_value(endpoint)
+        .ok_or_else(|| HookError::Unknown(endpoint.to_owned()))?;
+    if account.hooks == HookMode::Off {
+        return Err(HookError::Off(endpoint.to_owned()));
+    }
+    Ok(std::slice::from_ref(name))
+}
+
+/// What an endpoint's secret is kept under: an account that is renamed keeps its address.
+fn place<'a>(config: &'a Config, endpoint: &'a str) -> &'a str {
+    config.account_id(endpoint)
+}
+
+/// The secret of an endpoint, if its address was ever given out.
+pub(crate) async fn secret(host: &Host, endpoint: &str) -> Result<Option<SecretString>, Error> {
+    host.hook_secret(place(host.config(), endpoint)).await
+}
+
+/// The address of an endpoint. It is made if it was never given out.
+///
+/// # Errors
+/// See [`HookError`].
+pub async fn address(host: &Host, endpoint: &str) -> Result<Address, HookError> {
+    let config = host.config();
+    let accounts = accounts(config, endpoint)?.to_vec();
+    let secret = match secret(host, endpoint).await? {
+        Some(secret) => secret,
+        None => host.new_hook_secret(place(config, endpoint)).await?,
+    };
+    Ok(told(config, endpoint, accounts, &secret))
+}
+
+/// Another address of an endpoint. The old one is void.
+///
+/// # Errors
+/// See [`HookError`].
+pub async fn new_address(host: &Host, endpoint: &str) -> Result<Address, HookError> {
+    let config = host.config();
+    let accounts = accounts(config, endpoint)?.to_vec();
+    let secret = host.new_hook_secret(place(config, endpoint)).await?;
+    Ok(told(config, endpoint, accounts, &secret))
+}
+
+/// The address of an endpoint is void; whether there was one.
+///
+/// # Errors
+/// See [`HookError`].
+pub async fn forget_address(host: &Host, endpoint: &str) -> Result<bool, HookError> {
+    Ok(host
+        .forget_hook_secret(place(host.config(), endpoint))
+        .await?)
+}
+
+fn told(config: &Config, endpoint: &str, accounts: Vec<String>, secret: &SecretString) -> Address {
+    Address {
+        endpoint: endpoint.to_owned(),
+        accounts,
+        url: url(config, endpoint, secret, ""),
+    }
+}
+
+/// The address with what a remote appended.
+pub(crate) fn url(config: &Config, endpoint: &str, secret: &SecretString, rest: &str) -> String {
+    let base = config.server.public_url.as_ref();
+    let base = base.map_or("", |url| url.as_str().trim_end_matches('/'));
+    format!("{base}/hooks/{endpoint}/{}{rest}", secret.expose_secret())
+}
+
+/// Stands for an address in the store, which does not hold its secret in clear.
+pub(crate) fn fingerprint(url: &str) -> String {
+    hex::encode(&Sha256::digest(url.as_bytes())[..16])
+}

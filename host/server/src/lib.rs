@@ -1,0 +1,19 @@
+//! The host as a service: notifications in, runs on time, metrics and health out.
+//!
+//! [`Service`] holds what is shared; [`serve`] runs it until it is told to stop. `hooks` takes notifications, `jobs` is
+//! a sync as the scheduler sees it, `reload` follows the configuration, `listen` opens ports, `metrics` and `health`
+//! tell how things are. What happens in a run is not known here.
+
+mod health;
+mod hooks;
+mod jobs;
+mod listen;
+mod metrics;
+mod problem;
+mod reload;
+mod serve;
+mod service;
+
+pub use hooks::{Address, HookError, address, forget_address, new_address};
+pub use serve::{Served, serve};
+pub use service::{Options, Service};

@@ -1,0 +1,355 @@
+//! What is counted, for Prometheus.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+use samspel_scheduler::{Reason, RunEnd};
+use tokio::time::Instant;
+
+use crate::service::Service;
+
+/// What is read from the store for a scrape is good for so long: scrapes of several servers cost one reading.
+const FRESH: Duration = Duration::from_secs(10);
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfRun {
+    sync: String,
+    reason: Word,
+    outcome: Word,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfSync {
+    sync: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfAccount {
+    account: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfEndpoint {
+    endpoint: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfReason {
+    reason: Word,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfResult {
+    result: Word,
+}
+
+/// One of a few words.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Word(&'static str);
+
+impl EncodeLabelValue for Word {
+    fn encode(
+        &self,
+        encoder: &mut prometheus_client::encoding::LabelValueEncoder<'_>,
+    ) -> Result<(), std::fmt::Error> {
+        self.0.encode(encoder)
+    }
+}
+
+type Number = Gauge<i64, AtomicI64>;
+type Seconds = Gauge<f64, AtomicU64>;
+
+/// What is counted.
+pub(crate) struct Metrics {
+    registry: Registry,
+    runs: Family<OfRun, Counter>,
+    hooks: Family<OfEndpoint, Counter>,
+    hooks_refused: Family<OfReason, Counter>,
+    reloads: Family<OfResult, Counter>,
+    sampled: Sampled,
+    read: Mutex<Option<Instant>>,
+}
+
+/// What is read when somebody asks.
+#[derive(Default)]
+struct Sampled {
+    links: Family<OfSync, Number>,
+    dirty: Family<OfSync, Number>,
+    oldest: Family<OfSync, Seconds>,
+    intents: Family<OfSync, Number>,
+    conflicts: Family<OfSync, Number>,
+    holds: Family<OfSync, Number>,
+    parked: Family<OfSync, Number>,
+    paused: Family<OfSync, Number>,
+    failures: Family<OfSync, Number>,
+    last_run: Family<OfSync, Seconds>,
+    hooks_waiting: Number,
+    hooks_failed: Number,
+    calls: Family<OfAccount, Number>,
+    stopped: Family<OfAccount, Number>,
+    guest_seconds: Family<OfAccount, Seconds>,
+    requests: Family<OfAccount, Number>,
+    memory: Number,
+}
+
+impl Metrics {
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("samspel");
+        let (runs, hooks, hooks_refused, reloads) = (
+            Family::default(),
+            Family::default(),
+            Family::default(),
+            Family::default(),
+        );
+        registry.register("runs", "Runs that ended", Family::clone(&runs));
+        registry.register(
+            "hooks_received",
+            "Notifications that were kept",
+            Family::clone(&hooks),
+        );
+        registry.register(
+            "hooks_refused",
+            "Notifications that were not taken, or not believed, or not understood",
+            Family::clone(&hooks_refused),
+        );
+        registry.register(
+            "config_reloads",
+            "Configurations that were read again",
+            Family::clone(&reloads),
+        );
+        let sampled = Sampled::default();
+        sampled.register(&mut registry);
+        Self {
+            registry,
+            runs,
+            hooks,
+            hooks_refused,
+            reloads,
+            sampled,
+            read: Mutex::default(),
+        }
+    }
+
+    /// A run ended.
+    pub fn ran(&self, sync: &str, reason: Reason, end: &RunEnd) {
+        let of = OfRun {
+            sync: sync.to_owned(),
+            reason: Word(match reason {
+                Reason::Due => "interval",
+                Reason::Told => "hook",
+            }),
+            outcome: Word(match end {
+                RunEnd::Done => "done",
+                RunEnd::Skipped(_) => "skipped",
+                RunEnd::Failed { .. } => "failed",
+            }),
+        };
+        self.runs.get_or_create(&of).inc();
+    }
+
+    /// A notification was kept.
+    pub fn hook_received(&self, endpoint: &str) {
+        let of = OfEndpoint {
+            endpoint: endpoint.to_owned(),
+        };
+        self.hooks.get_or_create(&of).inc();
+    }
+
+    /// A notification was not taken, or not believed, or not understood.
+    pub fn hook_refused(&self, reason: &'static str) {
+        let of = OfReason {
+            reason: Word(reason),
+        };
+        self.hooks_refused.get_or_create(&of).inc();
+    }
+
+    /// The configuration was read again.
+    pub fn reloaded(&self, taken: bool) {
+        let of = OfResult {
+            result: Word(if taken { "taken" } else { "refused" }),
+        };
+        self.reloads.get_or_create(&of).inc();
+    }
+
+    /// Everything, in the text format of OpenMetrics.
+    pub async fn text(&self, service: &Service) -> Result<String, String> {
+        let stale = {
+            let mut read = self.read.lock();
+            let stale = read.is_none_or(|at| at.elapsed() >= FRESH);
+            if stale {
+                *read = Some(Instant::now());
+            }
+            stale
+        };
+        if stale {
+            self.sampled.read(service).await?;
+        }
+        let mut text = String::new();
+        encode(&mut text, &self.registry).map_err(|error| error.to_string())?;
+        Ok(text)
+    }
+}
+
+impl Sampled {
+    fn register(&self, registry: &mut Registry) {
+        let mut sync = |name: &str, help: &str, family: &Family<OfSync, Number>| {
+            registry.register(name, help, Family::clone(family));
+        };
+        sync("links", "Linked pairs", &self.links);
+        sync("dirty", "Records that wait to be planned", &self.dirty);
+        sync("intents", "Writes that may be under way", &self.intents);
+        sync("conflicts", "Decisions left to a person", &self.conflicts);
+        sync("holds", "What the valves hold", &self.holds);
+        sync("parked", "Records that failed for good", &self.parked);
+        sync("paused", "1 where runs are refused", &self.paused);
+        sync("failures", "Runs that failed in a row", &self.failures);
+        let mut age = |name: &str, help: &str, family: &Family<OfSync, Seconds>| {
+            registry.register(name, help, Family::clone(family));
+        };
+        age(
+            "oldest_unsynced_seconds",
+            "Age of the oldest change that is not carried over; 0 if there is none",
+            &self.oldest,
+        );
+        age(
+            "last_run_timestamp_seconds",
+            "When the last run ended",
+            &self.last_run,
+        );
+        registry.register(
+            "hooks_waiting",
+            "Notifications that wait to be understood",
+            self.hooks_waiting.clone(),
+        );
+        registry.register(
+            "hooks_failed",
+            "Notifications that were not understood",
+            self.hooks_failed.clone(),
+        );
+        let mut account = |name: &str, help: &str, family: &Family<OfAccount, Number>| {
+            registry.register(name, help, Family::clone(family));
+        };
+        account(
+            "guest_calls",
+            "Calls of connectors since the account was bound",
+            &self.calls,
+        );
+        account(
+            "guest_stopped",
+            "Calls that a trap or a limit ended",
+            &self.stopped,
+        );
+        account("requests", "Requests that were sent", &self.requests);
+        registry.register(
+            "guest_seconds",
+            "Time that calls of connectors took, waiting included",
+            self.guest_seconds.clone(),
+        );
+        registry.register(
+            "resident_memory_bytes",
+            "Memory of this process",
+            self.memory.clone(),
+        );
+    }
+
+    async fn read(&self, service: &Service) -> Result<(), String> {
+        let host = service.host();
+        let now = Timestamp::now();
+        let gauge = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        for name in host.config().syncs.keys() {
+            let counts = host.store().counts(name).await.map_err(told)?;
+            let state = host.store().state(name).await.map_err(told)?;
+            let of = OfSync { sync: name.clone() };
+            self.links.get_or_create(&of).set(gauge(counts.links));
+            self.dirty.get_or_create(&of).set(gauge(counts.dirty));
+            self.intents.get_or_create(&of).set(gauge(counts.intents));
+            self.conflicts
+                .get_or_create(&of)
+                .set(gauge(counts.conflicts));
+            self.holds.get_or_create(&of).set(gauge(counts.holds));
+            self.parked.get_or_create(&of).set(gauge(counts.parked));
+            self.paused
+                .get_or_create(&of)
+                .set(i64::from(state.paused.is_some()));
+            let age = counts.oldest.map_or(0.0, |oldest| {
+                now.duration_since(oldest).as_secs_f64().max(0.0)
+            });
+            self.oldest.get_or_create(&of).set(age);
+        }
+        for job in service.scheduler.status() {
+            let of = OfSync { sync: job.name };
+            self.failures
+                .get_or_create(&of)
+                .set(i64::from(job.failures));
+            if let Some((at, _)) = job.last {
+                let seconds = at.as_millisecond() as f64 / 1_000.0;
+                self.last_run.get_or_create(&of).set(seconds);
+            }
+        }
+        let (waiting, failed) = service.hook_store().hook_counts().await.map_err(told)?;
+        self.hooks_waiting.set(gauge(waiting));
+        self.hooks_failed.set(gauge(failed));
+        for (name, account) in host.opened().await {
+            let stats = account.connector.stats();
+            let of = OfAccount { account: name };
+            self.calls.get_or_create(&of).set(gauge(stats.calls));
+            self.stopped.get_or_create(&of).set(gauge(stats.stopped));
+            self.requests.get_or_create(&of).set(gauge(stats.requests));
+            let seconds = stats.micros as f64 / 1e6;
+            self.guest_seconds.get_or_create(&of).set(seconds);
+        }
+        if let Some(bytes) = memory() {
+            self.memory.set(gauge(bytes));
+        }
+        Ok(())
+    }
+}
+
+fn told(error: samspel_model::StoreError) -> String {
+    error.to_string()
+}
+
+/// Memory of this process, where the system tells.
+fn memory() -> Option<u64> {
+    let status = procfs::process::Process::myself().ok()?.status().ok()?;
+    Some(status.vmrss? * 1024)
+}
+
+/// `GET /metrics`.
+pub(crate) fn routes(service: Arc<Service>) -> Router {
+    Router::new()
+        .route("/metrics", get(scrape))
+        .with_state(service)
+}
+
+pub(crate) async fn scrape(State(service): State<Arc<Service>>) -> Response {
+    match service.metrics.text(&service).await {
+        Ok(text) => (
+            [(
+                CONTENT_TYPE,
+                "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            )],
+            text,
+        )
+            .into_response(),
+        Err(why) => {
+            tracing::error!(why, "metrics cannot be read");
+            StatusCode::SERVICE_UNAVAILABLE.into_response()
+        }
+    }
+}
