@@ -153,6 +153,16 @@ struct Newsletters {
     newsletters: Vec<Newsletter>,
 }
 
+#[derive(Deserialize)]
+struct Webhooks {
+    webhooks: Vec<Webhook>,
+}
+
+#[derive(Deserialize)]
+struct Webhook {
+    id: String,
+}
+
 /// What `/site/` tells.
 #[derive(Debug, Deserialize)]
 pub struct Site {
@@ -261,6 +271,19 @@ impl Api {
         ))
     }
 
+    /// A new webhook of the integration. Ghost refuses a second one for the same event and address.
+    pub fn add_webhook(&self, event: &str, url: &str) -> Request {
+        self.request(http::post(self.url("/webhooks/")))
+            .json(&json!({"webhooks": [{"event": event, "target_url": url, "name": "Samspel"}]}))
+    }
+
+    /// Removes a webhook of the integration.
+    pub fn remove_webhook(&self, id: &str) -> Request {
+        self.request(http::delete(
+            self.url(&format!("/webhooks/{}/", http::segment(id))),
+        ))
+    }
+
     /// The site's newsletters, archived ones too.
     pub fn newsletters(&self) -> Result<Vec<Newsletter>> {
         let request = self.request(http::get(self.url("/newsletters/")).query("limit", PAGE));
@@ -316,6 +339,25 @@ pub fn written(answer: Result<Response, Error>) -> Result<Response, Box<Attempt>
         422 => Ok(Outcome::rejected(message, error.property.as_deref())),
         _ => answers::refusal(&response, Some(&message)),
     }))
+}
+
+/// The id of a webhook that was to be made; `None`: it is there already. A refusal may quote the address, which is a
+/// secret.
+pub fn webhook_made(answer: Result<Response, Error>, url: &str) -> Result<Option<String>> {
+    let response = answer?;
+    if response.is_success() {
+        let made: Webhooks = response.json()?;
+        return Ok(made.webhooks.into_iter().next().map(|webhook| webhook.id));
+    }
+    let message = error(&response).text().replace(url, "(the address)");
+    if response.status() == 422 && message.contains("already been used") {
+        return Ok(None);
+    }
+    Err(match response.status() {
+        422 => Failure::Other(format!("Ghost does not take the webhook: {message}")),
+        400 | 404 => read(Ok(response)).map_or_else(|failure| failure, |_| Failure::Bug(message)),
+        _ => answers::failure(&response, Some(&message)),
+    })
 }
 
 fn error(response: &Response) -> ApiError {

@@ -7,10 +7,12 @@
 //! | `record` | a member as a record, and back |
 //! | `cursor`, `read` | the feeds of changes, listings |
 //! | `write` | writing |
+//! | `hooks` | notifications |
 
 mod api;
 mod consent;
 mod cursor;
+mod hooks;
 mod read;
 mod record;
 mod settings;
@@ -19,6 +21,7 @@ mod tests;
 mod token;
 mod write;
 
+use samspel_connector::hooks::{HookDescriptor, HookRequest, Hooked, Receipt, Subscription};
 use samspel_connector::{
     AuthKind, AuthScheme, Capabilities, ChangesRequest, Collection, Connector, ConsentSlot,
     DeleteVisibility, DeliverabilitySupport, Descriptor, EgressRule, Entity, Failure, Fetched,
@@ -40,7 +43,7 @@ pub struct Ghost {
     settings: Settings,
 }
 
-samspel_connector::export!(Ghost);
+samspel_connector::export_hooked!(Ghost);
 
 impl Connector for Ghost {
     type Settings = Settings;
@@ -57,17 +60,20 @@ impl Connector for Ghost {
                     .to_owned(),
             collections: vec![MEMBERS.to_owned()],
             settings_schema: schema::of::<Settings>(),
-            authentication: vec![AuthScheme::new(
-                token::CREDENTIAL,
-                "admin-api-key",
-                "The Admin API key of a custom integration: Ghost's settings, Integrations, \"Add custom integration\". \
-                 It has two parts with a colon between them.",
-                AuthKind::Signing(Signing {
-                    algorithms: vec!["hmac-sha256".to_owned()],
-                    key_encoding: KeyEncoding::Hex,
-                    key_id_separator: Some(":".to_owned()),
-                }),
-            )],
+            authentication: vec![
+                AuthScheme::new(
+                    token::CREDENTIAL,
+                    "admin-api-key",
+                    "The Admin API key of a custom integration: Ghost's settings, Integrations, \"Add custom \
+                     integration\". It has two parts with a colon between them.",
+                    AuthKind::Signing(Signing {
+                        algorithms: vec!["hmac-sha256".to_owned()],
+                        key_encoding: KeyEncoding::Hex,
+                        key_id_separator: Some(":".to_owned()),
+                    }),
+                ),
+                hooks::credential(),
+            ],
             egress: vec![EgressRule::new(
                 "{url}",
                 &["GET", "POST", "PUT", "DELETE"],
@@ -161,6 +167,24 @@ impl Connector for Ghost {
         let api = Api::open(&self.settings)?;
         let scope = self.scope(&api)?;
         Writer::new(&api, &scope).write(&writes)
+    }
+}
+
+impl Hooked for Ghost {
+    fn describe_hooks() -> HookDescriptor {
+        hooks::describe()
+    }
+
+    fn receive(&self, request: HookRequest) -> Result<Receipt> {
+        hooks::receive(&request)
+    }
+
+    fn subscribe(&self, _collection: &str, url: &str) -> Result<Subscription> {
+        hooks::subscribe(&Api::open(&self.settings)?, url)
+    }
+
+    fn unsubscribe(&self, id: &str) -> Result<()> {
+        hooks::unsubscribe(&Api::open(&self.settings)?, id)
     }
 }
 

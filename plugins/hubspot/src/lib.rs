@@ -5,6 +5,7 @@
 mod api;
 mod consent;
 mod contact;
+mod hooks;
 mod incremental;
 mod lookup;
 mod property;
@@ -14,6 +15,7 @@ mod snapshot;
 mod write;
 
 use samspel_connector::fields::Selection;
+use samspel_connector::hooks::{HookDescriptor, HookRequest, Hooked, Receipt, Subscription};
 use samspel_connector::{
     AuthKind, AuthScheme, Capabilities, ChangesRequest, Collection, Connector, ConsentSlot,
     DeleteVisibility, DeliverabilitySupport, Descriptor, EgressRule, Entity, Failure, Fetched,
@@ -93,6 +95,7 @@ impl Connector for HubSpot {
                         .to_vec(),
                     }),
                 ),
+                hooks::credential(),
             ],
             egress: vec![
                 EgressRule::new(api::ORIGIN, &["GET"], "/account-info/v3/details"),
@@ -214,4 +217,22 @@ impl Connector for HubSpot {
     }
 }
 
-samspel_connector::export!(HubSpot);
+impl Hooked for HubSpot {
+    fn describe_hooks() -> HookDescriptor {
+        hooks::describe()
+    }
+
+    fn receive(&self, request: HookRequest) -> Result<Receipt> {
+        hooks::receive(&request)
+    }
+
+    fn subscribe(&self, _collection: &str, _url: &str) -> Result<Subscription> {
+        Err(hooks::by_hand())
+    }
+
+    fn unsubscribe(&self, _id: &str) -> Result<()> {
+        Err(hooks::by_hand())
+    }
+}
+
+samspel_connector::export_hooked!(HubSpot);

@@ -4,7 +4,7 @@ use md5::{Digest, Md5};
 use samspel_connector::answers::{self, Attempt};
 use samspel_connector::http::{self, Request, Response};
 use samspel_connector::{Failure, Outcome, Result};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::settings::Settings;
@@ -119,6 +119,34 @@ impl<'a> Api<'a> {
     /// Archives a member.
     pub fn archive(&self, member: &str) -> Request {
         http::delete(self.one(member)).credential(ACCESS)
+    }
+
+    /// The audience's webhooks. The documents know no pages of them [V].
+    pub fn webhooks(&self) -> Request {
+        http::get(self.list("/webhooks")).credential(ACCESS)
+    }
+
+    /// Adds a webhook; doing it twice adds two.
+    pub fn add_webhook(&self, webhook: &impl Serialize) -> Request {
+        http::post(self.list("/webhooks"))
+            .json(webhook)
+            .credential(ACCESS)
+    }
+
+    /// Changes a webhook.
+    pub fn change_webhook(&self, id: &str, webhook: &impl Serialize) -> Request {
+        http::patch(self.webhook(id))
+            .json(webhook)
+            .credential(ACCESS)
+    }
+
+    /// Removes a webhook.
+    pub fn remove_webhook(&self, id: &str) -> Request {
+        http::delete(self.webhook(id)).credential(ACCESS)
+    }
+
+    fn webhook(&self, id: &str) -> String {
+        self.list(&format!("/webhooks/{}", http::segment(id)))
     }
 
     /// A read's error. The audience's own paths are the only ones that 404 can be about here.

@@ -6,12 +6,14 @@ mod api;
 mod archived;
 mod changes;
 mod field;
+mod hooks;
 mod listing;
 mod lookup;
 mod member;
 mod settings;
 mod write;
 
+use samspel_connector::hooks::{HookDescriptor, HookRequest, Hooked, Receipt, Subscription};
 use samspel_connector::{
     AuthKind, AuthScheme, Capabilities, ChangesRequest, Collection, Connector, ConsentSlot,
     DeleteVisibility, DeliverabilitySupport, Descriptor, EgressRule, Entity, Failure, Fetched,
@@ -147,4 +149,22 @@ impl Connector for Mailchimp {
     }
 }
 
-samspel_connector::export!(Mailchimp);
+impl Hooked for Mailchimp {
+    fn describe_hooks() -> HookDescriptor {
+        hooks::describe()
+    }
+
+    fn receive(&self, request: HookRequest) -> Result<Receipt> {
+        hooks::receive(&self.settings, &request)
+    }
+
+    fn subscribe(&self, _collection: &str, url: &str) -> Result<Subscription> {
+        hooks::subscribe(&self.settings, url)
+    }
+
+    fn unsubscribe(&self, id: &str) -> Result<()> {
+        hooks::unsubscribe(&self.settings, id)
+    }
+}
+
+samspel_connector::export_hooked!(Mailchimp);

@@ -47,11 +47,12 @@ pub trait Connector: Sized {
     fn write(&self, collection: &str, writes: Vec<WriteOp>) -> Result<Vec<Outcome>>;
 }
 
-/// Adapts a [`Connector`] to the contract's exports. Named by [`export!`](crate::export) only.
+/// Adapts a [`Connector`] to the contract's exports. Named by [`export!`](crate::export) and
+/// [`export_hooked!`](crate::export_hooked) only, and by tests that go through `open`.
 pub struct Guest<C>(PhantomData<C>);
 
 /// The connector of the account whose call this is.
-fn open<C: Connector>() -> Result<C> {
+pub(crate) fn open<C: Connector>() -> Result<C> {
     let text = imports::settings();
     let mut json = serde_json::Deserializer::from_str(&text);
     let settings = serde_path_to_error::deserialize(&mut json).map_err(|error| {
@@ -63,7 +64,8 @@ fn open<C: Connector>() -> Result<C> {
     C::open(settings)
 }
 
-fn open_for<C: Connector>(collection: &str) -> Result<C> {
+/// The same, for a call about a collection.
+pub(crate) fn open_for<C: Connector>(collection: &str) -> Result<C> {
     if C::COLLECTIONS.contains(&collection) {
         open()
     } else {
@@ -104,7 +106,8 @@ impl<C: Connector> remote::Guest for Guest<C> {
     }
 }
 
-/// Makes the component's exports from a type that implements [`Connector`]. Once per crate, which is a `cdylib`.
+/// Makes the component's exports from a type that implements [`Connector`]. Once per crate, which is a `cdylib`; a
+/// connector that takes notifications uses [`export_hooked!`](crate::export_hooked).
 #[macro_export]
 macro_rules! export {
     ($connector:ty) => {

@@ -217,11 +217,10 @@ impl Response {
     /// The body as JSON. A body of another shape is the connector's error: its author expected something else. The
     /// message names the place and holds nothing of the body, which may be about a person.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T> {
-        serde_json::from_slice(&self.0.body).map_err(|error| {
+        read_json(&self.0.body).map_err(|why| {
             Failure::Bug(format!(
-                "the answer (HTTP {}) has an unexpected shape: {}",
-                self.0.status,
-                explain::<T>(&self.0.body, &error)
+                "the answer (HTTP {}) has an unexpected shape: {why}",
+                self.0.status
             ))
         })
     }
@@ -265,6 +264,11 @@ impl Response {
         let from = self.date().unwrap_or_else(clock::now);
         u64::try_from(until.duration_since(from).as_millis().max(0)).ok()
     }
+}
+
+/// A body as JSON, or why it is none of this shape.
+pub(crate) fn read_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
+    serde_json::from_slice(body).map_err(|error| explain::<T>(body, &error))
 }
 
 /// Why JSON could not be read, and where. The parser's own words about a value would quote it.

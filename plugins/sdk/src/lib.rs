@@ -13,6 +13,7 @@
 //! | [`batch`] | writes that one request takes many of, with an answer for each |
 //! | [`outcomes`] | one outcome per write, in order, from requests that were grouped otherwise |
 //! | [`time`] | RFC 3339, HTTP dates, milliseconds |
+//! | [`hooks`] | notifications: [`hooks::Hooked`] and [`export_hooked!`] |
 //! | [`secrets`], [`log`], [`clock`] | signing, lines for the operator, the host's clock |
 //! | [`testing`] | a scripted remote, so that a connector is tested natively with `cargo test` |
 //!
@@ -27,6 +28,7 @@ pub mod cursor;
 pub mod descriptor;
 mod entity;
 pub mod fields;
+pub mod hooks;
 pub mod http;
 mod imports;
 pub mod incremental;

@@ -14,11 +14,13 @@
 //! ```
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use serde_json::Value;
 
 use crate::bindings::samspel::connector::http as wire;
+use crate::hooks::HookRequest;
 use crate::http::{Error, Response};
 
 pub use crate::bindings::samspel::connector::http::Request as SentRequest;
@@ -71,6 +73,37 @@ impl Reply {
     }
 }
 
+/// A notification to the address as the remote was given it.
+pub fn notification(method: &str, body: impl Into<Vec<u8>>) -> HookRequest {
+    HookRequest {
+        method: method.to_owned(),
+        path: String::new(),
+        headers: Vec::new(),
+        body: body.into(),
+    }
+}
+
+/// A notification that is a form.
+pub fn form(pairs: &[(&str, &str)]) -> HookRequest {
+    let body = form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(pairs)
+        .finish();
+    notification("POST", body).with_header("content-type", "application/x-www-form-urlencoded")
+}
+
+impl HookRequest {
+    /// Adds a header. For tests: connectors only read notifications.
+    pub fn with_header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+}
+
+/// The code that the double's `verify` takes for right, see [`Remote`]; no cryptography is tested here.
+pub fn code(credential: &str, message: &[u8]) -> Vec<u8> {
+    [credential.as_bytes(), b":", message].concat()
+}
+
 type Script = Box<dyn FnMut(&SentRequest) -> Reply>;
 
 struct Host {
@@ -79,6 +112,8 @@ struct Host {
     settings: String,
     now: u64,
     logged: Vec<String>,
+    /// Credentials that the operator did not configure.
+    missing: BTreeSet<String>,
 }
 
 thread_local! {
@@ -98,6 +133,7 @@ impl Remote {
             // 2026-11-24T05:16:00Z; a fixed time keeps tests repeatable.
             now: 1_795_497_360_000,
             logged: Vec::new(),
+            missing: BTreeSet::new(),
         })))
     }
 
@@ -110,6 +146,12 @@ impl Remote {
     /// The host's clock, in milliseconds since 1970.
     pub fn now(self, ms: u64) -> Self {
         self.0.borrow_mut().now = ms;
+        self
+    }
+
+    /// The operator did not configure this credential. Without this, all are there.
+    pub fn without_credential(self, name: &str) -> Self {
+        self.0.borrow_mut().missing.insert(name.to_owned());
         self
     }
 
@@ -174,17 +216,26 @@ pub(crate) mod imports {
         host(|host| host.logged.push(message.to_owned()));
     }
 
+    fn configured(credential: &str) -> Result<(), SecretError> {
+        match host(|host| host.missing.contains(credential)) {
+            Some(true) => Err(SecretError::Missing(credential.to_owned())),
+            _ => Ok(()),
+        }
+    }
+
     pub(crate) fn key_id(credential: &str) -> Result<String, SecretError> {
+        configured(credential)?;
         Ok(format!("{credential}-key-id"))
     }
 
-    /// A stand-in that shows what would be signed; no cryptography is tested here.
+    /// A stand-in that shows what would be signed.
     pub(crate) fn sign(
         credential: &str,
         _algorithm: Algorithm,
         message: &[u8],
     ) -> Result<Vec<u8>, SecretError> {
-        Ok([credential.as_bytes(), b":", message].concat())
+        configured(credential)?;
+        Ok(super::code(credential, message))
     }
 
     pub(crate) fn verify(

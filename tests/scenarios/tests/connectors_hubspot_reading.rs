@@ -68,7 +68,11 @@ async fn it_describes_itself_with_nothing_granted() {
         .collect();
     assert_eq!(
         schemes,
-        [("access", "private-app-token"), ("access", "oauth2")]
+        [
+            ("access", "private-app-token"),
+            ("access", "oauth2"),
+            ("webhook", "client-secret"),
+        ]
     );
     assert_eq!(told.authentication[0].kind, AuthKind::Bearer);
     assert!(told.settings_schema["properties"]["subscription_id"].is_object());
