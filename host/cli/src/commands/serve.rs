@@ -10,13 +10,13 @@ use samspel_sync::{Confirmation, RunOptions, Silent, SyncError};
 use serde_json::json;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, info_span};
+use tracing::{info, info_span, warn};
 
 use crate::args::ServeArgs;
 use crate::exit::CliError;
 use crate::output::Output;
-use samspel_installation::Host;
-use samspel_installation::{Kind, config};
+use samspel_installation::lifecycle::Watch;
+use samspel_installation::{Host, Kind, Lifecycle, config};
 
 /// Serves until `stop` is cancelled.
 pub async fn run(
@@ -44,7 +44,8 @@ pub async fn run(
         syncs = names.join(", "),
         "serving; SIGINT or SIGTERM ends it"
     );
-    let drained = scheduler.run(jobs, stop).await;
+    let watching = watch(&host, stop.clone());
+    let (drained, ()) = futures::future::join(scheduler.run(jobs, stop), watching).await;
     info!("stopped");
     output.result(
         &json!({ "syncs": names, "cut_off": drained.cut_off }),
@@ -60,6 +61,31 @@ pub async fn run(
             }
         },
     )
+}
+
+/// How often a watched directory is looked at.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// Installs what is put into the watched directory, if there is one.
+async fn watch(host: &Host, stop: CancellationToken) {
+    let Some(directory) = &host.config().host.watch else {
+        return;
+    };
+    let directory = host.config().resolve(directory);
+    info!(directory = %directory.display(), "watching for connectors");
+    let lifecycle = Lifecycle::new(host, host.owner());
+    let mut watch = Watch::default();
+    loop {
+        let looked = async {
+            if let Err(error) = lifecycle.watch(&mut watch, &directory).await {
+                warn!(directory = %directory.display(), %error, "the watched directory cannot be read");
+            }
+            tokio::time::sleep(LOOK).await;
+        };
+        if stop.run_until_cancelled(looked).await.is_none() {
+            return;
+        }
+    }
 }
 
 fn jobs(host: &Arc<Host>) -> Result<Vec<Job>, CliError> {
@@ -117,17 +143,42 @@ impl Runner for SyncRunner {
 }
 
 async fn once(host: &Host, name: &str, stop: CancellationToken) -> RunEnd {
-    let sync = match host.sync(name).await {
-        Ok(sync) => sync,
-        Err(error) => {
-            return RunEnd::Failed {
-                why: error.to_string(),
-                retry_after: None,
-            };
+    let (end, rolled_back) = attempt(host, name, stop.clone()).await;
+    match end {
+        // The connector ended the run, and its accounts are back on the revision that they had before: that one goes on
+        // from the last position that was stored.
+        RunEnd::Failed { why, .. } if rolled_back && !stop.is_cancelled() => {
+            warn!(
+                why,
+                "the run failed; it goes on with the previous revision of the connector"
+            );
+            attempt(host, name, stop).await.0
         }
+        end => end,
+    }
+}
+
+/// One run; and whether a connector was rolled back because of it.
+async fn attempt(host: &Host, name: &str, stop: CancellationToken) -> (RunEnd, bool) {
+    let failed = |why: String| RunEnd::Failed {
+        why,
+        retry_after: None,
+    };
+    let opened = match host.open_sync(name).await {
+        Ok(opened) => opened,
+        Err(error) => return (failed(error.to_string()), false),
     };
     let options = RunOptions::new(Confirmation::Refuse);
-    match sync.run(options, &Silent, stop).await {
+    let result = opened.sync.run(options, &Silent, stop).await;
+    let rolled_back = match host.ran(&opened, result.as_ref().err()).await {
+        Ok(back) => !back.is_empty(),
+        Err(error) => {
+            // What was synced is synced; the next run is counted again.
+            warn!(%error, "what became of the run could not be told to the connectors' lifecycle");
+            false
+        }
+    };
+    let end = match result {
         Ok(report) => {
             info!(
                 run = report.run,
@@ -141,7 +192,8 @@ async fn once(host: &Host, name: &str, stop: CancellationToken) -> RunEnd {
             RunEnd::Done
         }
         Err(error) => ended(error),
-    }
+    };
+    (end, rolled_back)
 }
 
 fn ended(error: SyncError) -> RunEnd {
