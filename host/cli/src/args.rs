@@ -1,5 +1,6 @@
 //! The command line.
 
+mod connector;
 mod operate;
 
 use std::path::PathBuf;
@@ -10,6 +11,10 @@ use samspel_sync::PlanReport;
 
 use crate::exit::Exit;
 
+pub use connector::{
+    ApproveArgs, ConnectorCommand, ConnectorHistoryArgs, InstallArgs, RollbackArgs, Taking,
+    TrustCommand, UpgradeArgs,
+};
 pub use operate::{
     ConflictsCommand, EraseArgs, HistoryArgs, HoldArgs, HoldsCommand, ListArgs, ParkedCommand,
     ResolveArgs, Selection, ShowArgs, UndoArgs,
@@ -81,7 +86,7 @@ pub enum Command {
     Config(ConfigCommand),
     /// Check everything a sync needs: store, connectors, credentials, clock, disk, remotes
     Doctor,
-    /// Look at connectors
+    /// Look at connectors, install, upgrade and roll back
     #[command(subcommand)]
     Connector(ConnectorCommand),
     /// Look at accounts
@@ -158,19 +163,6 @@ pub enum ConfigCommand {
         after_help = "Examples:\n  samspel config schema > samspel.schema.json\nthen, as the first line of samspel.toml:\n  #:schema ./samspel.schema.json"
     )]
     Schema,
-}
-
-/// Commands about connectors.
-#[derive(Debug, Subcommand)]
-pub enum ConnectorCommand {
-    /// List the connectors that were found
-    List,
-    /// Show what a connector is, what it asks for and what it must reach
-    Inspect {
-        /// A `.wasm` file, or the name of a connector that `list` shows.
-        #[arg(value_name = "FILE")]
-        file: PathBuf,
-    },
 }
 
 /// Commands about accounts.

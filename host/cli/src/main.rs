@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use clap::Parser;
 use indicatif::MultiProgress;
-use samspel_installation::{Config, Host, Kind, Library};
+use samspel_installation::{Config, Host, Kind};
 
 use args::{Cli, Command};
 use exit::{CliError, Exit};
@@ -87,8 +87,7 @@ async fn execute(cli: &Cli, output: Output, bars: &MultiProgress) -> Result<(), 
         Command::Connector(command) => {
             // A connector can be looked at before there is a configuration; one that is wrong is not ignored.
             let config = if file.exists() { Some(load()?) } else { None };
-            let library = Library::open(config.as_ref())?;
-            commands::connector::run(command, &library, output).await
+            commands::connector::run(command, config, output).await
         }
         Command::Account(command) => {
             let host = Host::open(load()?, "account").await?;

@@ -17,7 +17,7 @@ use samspel_runtime::{
 };
 use samspel_store::{SqliteStore, Vault};
 use samspel_sync::system::{SystemClock, SystemIds};
-use samspel_sync::{Offers, Operator, Party, Sync, SyncParts};
+use samspel_sync::{Offers, Operator, Party, Sync, SyncError, SyncParts};
 use secrecy::SecretString;
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -28,7 +28,9 @@ use crate::config::{AccountSettings, Config, CredentialSettings, SecretSettings}
 use crate::credentials;
 use crate::error::{Error, Kind};
 use crate::library::{Installed, Library};
+use crate::lifecycle::{Ended, Lifecycle, RolledBack, Verdict};
 use crate::renamed::Renamed;
+use crate::revisions::{Revisions, Watched};
 use crate::tokens::{self, VaultTokens};
 
 /// A process that dies blocks its sync for so long.
@@ -45,9 +47,9 @@ const TENANT: &str = "main";
 
 /// A configured installation.
 pub struct Host {
-    config: Config,
-    library: Library,
-    store: Arc<SqliteStore>,
+    pub(crate) config: Config,
+    pub(crate) library: Library,
+    pub(crate) store: Arc<SqliteStore>,
     /// The same, under the names of the configuration.
     renamed: Arc<Renamed<SqliteStore>>,
     /// Opened when it is needed: by an account whose server may replace its credential, and once somebody was erased.
@@ -55,19 +57,33 @@ pub struct Host {
     clock: Arc<dyn Clock>,
     owner: String,
     /// Accounts that were opened. One connector serves all syncs of an account, so that its budget is one.
-    accounts: Mutex<HashMap<String, Arc<Account>>>,
+    pub(crate) accounts: Mutex<HashMap<String, Arc<Account>>>,
+    pub(crate) revisions: Arc<Revisions>,
     /// What the accounts of each sync were last found to offer.
     offers: parking_lot::Mutex<HashMap<String, Arc<Offers>>>,
 }
 
 /// An account that can be used.
 pub struct Account {
+    /// Its name.
+    pub name: String,
+    /// The revision of its connector, if that is installed and not a file.
+    pub revision: Option<String>,
     /// Its connector, before it was bound.
     pub installed: Installed,
     /// The connector, bound to the account.
     pub connector: Arc<BoundConnector>,
     /// Origins whose requests go elsewhere.
     pub overrides: BTreeMap<String, String>,
+    pub(crate) watched: Watched,
+}
+
+/// A sync that can be run, and the accounts that it was given: a run keeps them, whatever is activated meanwhile.
+pub struct Opened {
+    /// The sync.
+    pub sync: Sync,
+    /// Its accounts.
+    pub accounts: [Arc<Account>; 2],
 }
 
 impl Host {
@@ -100,6 +116,7 @@ impl Host {
             owner: owner(command),
             accounts: Mutex::default(),
             offers: parking_lot::Mutex::default(),
+            revisions: Arc::default(),
             config,
         })
     }
@@ -213,6 +230,7 @@ impl Host {
             clock: Arc::clone(&self.clock),
             owner: self.owner.clone(),
             accounts: Mutex::new(accounts),
+            revisions: Arc::clone(&self.revisions),
             offers: parking_lot::Mutex::default(),
             config,
         })
@@ -266,12 +284,25 @@ impl Host {
 
     /// A sync that can be run.
     pub async fn sync(&self, name: &str) -> Result<Sync, Error> {
+        Ok(self.open_sync(name).await?.sync)
+    }
+
+    /// A sync that can be run, with its accounts, so that what becomes of the run can be told to their connectors' lifecycle
+    /// ([`Host::ran`]).
+    pub async fn open_sync(&self, name: &str) -> Result<Opened, Error> {
         let spec = self.spec(name)?;
-        let (a, b) = futures::future::try_join(self.party(&spec.a), self.party(&spec.b)).await?;
-        Ok(Sync::new(SyncParts {
+        let accounts = [
+            self.account(&spec.a.account).await?,
+            self.account(&spec.b.account).await?,
+        ];
+        let parties = [
+            self.party(&spec.a, &accounts[0]),
+            self.party(&spec.b, &accounts[1]),
+        ];
+        let sync = Sync::new(SyncParts {
             name: name.to_owned(),
             spec: spec.clone(),
-            parties: [a, b],
+            parties,
             store: self.shared_store(),
             clock: Arc::clone(&self.clock),
             ids: Arc::new(SystemIds),
@@ -279,7 +310,8 @@ impl Host {
             offers: self.offers(name),
             owner: self.owner.clone(),
             lease_ttl: LEASE,
-        }))
+        });
+        Ok(Opened { sync, accounts })
     }
 
     fn offers(&self, sync: &str) -> Arc<Offers> {
@@ -287,16 +319,33 @@ impl Host {
         Arc::clone(offers.entry(sync.to_owned()).or_default())
     }
 
-    async fn party(&self, side: &EndpointSpec) -> Result<Party, Error> {
-        let account = self.account(&side.account).await?;
+    /// Tells the connectors' lifecycle what became of a run. Gives what was rolled back: the next run is with another
+    /// revision.
+    pub async fn ran(
+        &self,
+        opened: &Opened,
+        error: Option<&SyncError>,
+    ) -> Result<Vec<RolledBack>, Error> {
+        let lifecycle = Lifecycle::new(self, self.owner());
+        let mut back = Vec::new();
+        for account in &opened.accounts {
+            let ended = Ended::of(&account.name, error);
+            if let Verdict::RolledBack(one) = lifecycle.ran(account, ended).await? {
+                back.push(one);
+            }
+        }
+        Ok(back)
+    }
+
+    fn party(&self, side: &EndpointSpec, account: &Account) -> Party {
         let descriptor = &account.installed.loaded.descriptor;
-        Ok(Party {
+        Party {
             endpoint: endpoint(side),
             connector: Arc::clone(&account.connector) as Arc<dyn Connector>,
             cursor_version: descriptor.cursor_version,
             cursor_versions_read: descriptor.cursor_versions_read.clone(),
             scope: Some(self.scope(&side.account, &descriptor.name)),
-        })
+        }
     }
 
     /// Stands for what an account's settings say: under others, another part of the remote may be listed.
@@ -310,41 +359,7 @@ impl Host {
         hex::encode(&Sha256::digest(text.as_bytes())[..8])
     }
 
-    /// An account, opened the first time it is asked for.
-    pub async fn account(&self, name: &str) -> Result<Arc<Account>, Error> {
-        let mut accounts = self.accounts.lock().await;
-        if let Some(account) = accounts.get(name) {
-            return Ok(Arc::clone(account));
-        }
-        let settings = self
-            .config
-            .accounts
-            .get(name)
-            .ok_or_else(|| unknown("account", name, self.config.accounts.keys()))?;
-        let account = Arc::new(self.open_account(name, settings).await?);
-        accounts.insert(name.to_owned(), Arc::clone(&account));
-        Ok(account)
-    }
-
-    async fn open_account(&self, name: &str, settings: &AccountSettings) -> Result<Account, Error> {
-        let installed = self
-            .library
-            .configured(&self.config, &settings.connector)
-            .await?;
-        let config = self.account_config(name, settings)?;
-        let bound = self
-            .library
-            .runtime()
-            .bind(&installed.loaded, &config)
-            .map_err(|error| not_bound(name, &error))?;
-        Ok(Account {
-            installed,
-            connector: Arc::new(bound),
-            overrides: settings.endpoints.clone(),
-        })
-    }
-
-    fn account_config(
+    pub(crate) fn account_config(
         &self,
         name: &str,
         settings: &AccountSettings,
@@ -432,7 +447,7 @@ fn overrides(account: &str, settings: &AccountSettings) -> Result<Vec<EndpointOv
         .collect()
 }
 
-fn not_bound(account: &str, error: &BindError) -> Error {
+pub(crate) fn not_bound(account: &str, error: &BindError) -> Error {
     let (kind, remedy) = match error {
         BindError::Setting { setting, .. } => (
             Kind::Config,
@@ -456,7 +471,11 @@ fn not_bound(account: &str, error: &BindError) -> Error {
     Error::new(kind, error).remedy(remedy)
 }
 
-fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a String>) -> Error {
+pub(crate) fn unknown<'a>(
+    what: &str,
+    name: &str,
+    known: impl Iterator<Item = &'a String>,
+) -> Error {
     let known: Vec<_> = known.map(String::as_str).collect();
     Error::new(Kind::Usage, format!("there is no {what} `{name}`")).remedy(if known.is_empty() {
         format!("the configuration has none; add `[{what}s.{name}]`")

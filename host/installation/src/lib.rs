@@ -11,10 +11,13 @@ mod failure;
 mod host;
 mod library;
 mod renamed;
+pub mod lifecycle;
+mod revisions;
 mod tokens;
 
 pub use config::Config;
 pub use error::{Error, Kind};
 pub use failure::of_account;
-pub use host::{Account, Host, open_store};
+pub use host::{Account, Host, Opened, open_store};
 pub use library::{Installed, Library};
+pub use lifecycle::Lifecycle;

@@ -60,6 +60,11 @@ impl Library {
         })
     }
 
+    /// Loads a component that somebody has read, and lets it describe itself. `name` is for errors.
+    pub async fn load_bytes(&self, name: &str, bytes: Vec<u8>) -> Result<LoadedConnector, Error> {
+        self.runtime.load_bytes(name, bytes).await.map_err(failed)
+    }
+
     /// The connector of that name. A file is looked for under the name first; then every connector is asked what it is
     /// called, because a file may be called otherwise.
     pub async fn find(&self, name: &str) -> Result<Installed, Error> {

@@ -2,7 +2,8 @@
 //!
 //! This crate knows nothing about wasmtime, SQL or HTTP. [`record`], [`schema`], [`change`] and
 //! [`write`](mod@write) mirror the contract in `wit/`; [`link`], [`intent`] and [`journal`] are what the sync engine
-//! keeps; [`connector`], [`hook`], [`store`], [`clock`] are the ports; [`guard`] names what the simulation takes away.
+//! keeps; [`connector`], [`hook`], [`store`], [`registry`], [`clock`] are the ports; [`guard`] names what the simulation
+//! takes away.
 
 pub mod change;
 pub mod clock;
@@ -15,6 +16,7 @@ pub mod intent;
 pub mod journal;
 pub mod link;
 pub mod record;
+pub mod registry;
 pub mod schema;
 pub mod store;
 pub mod write;
@@ -26,6 +28,7 @@ pub use consent::{Consent, ConsentSlot, ConsentState, Deliverability, Deliverabi
 pub use guard::Guard;
 pub use link::{Base, FieldBase, Link, LinkId, Presence, Side};
 pub use record::{Entity, Fields, RecordId, Revision};
+pub use registry::Registry;
 pub use schema::{Access, Capabilities, Collection, DeleteVisibility, Field, Role};
 pub use store::{Store, StoreError};
 pub use write::{Create, Outcome, Removal, Remove, Update, WriteOp};

@@ -45,11 +45,26 @@ impl Runtime {
         connector: &LoadedConnector,
         account: &AccountConfig,
     ) -> Result<BoundConnector, BindError> {
+        self.bind_beside(connector, account, None)
+    }
+
+    /// Binds a connector to an account that another revision is (or was) bound to: both draw on one budget, so that the
+    /// remote sees no more requests while a connector is swapped.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn bind_beside(
+        &self,
+        connector: &LoadedConnector,
+        account: &AccountConfig,
+        before: Option<&BoundConnector>,
+    ) -> Result<BoundConnector, BindError> {
         check_settings(&connector.descriptor, account)?;
         let outbound = Arc::new(Outbound::new(
             Arc::clone(&self.shared.client),
             &connector.descriptor,
             account,
+            before.map(|before| before.outbound.as_ref()),
         )?);
         let settings = Value::Object(account.settings.clone()).to_string();
         Ok(BoundConnector {
@@ -101,7 +116,8 @@ impl BoundConnector {
 
     /// What the account used since it was bound.
     pub fn stats(&self) -> GuestStats {
-        self.counters.read(self.outbound.stats().requests)
+        let outbound = self.outbound.stats();
+        self.counters.read(outbound.requests, outbound.denied)
     }
 
     /// What the account may reach, for people; endpoint overrides are named.

@@ -37,6 +37,8 @@ pub struct GuestStats {
     pub micros: u64,
     /// Requests that were sent.
     pub requests: u64,
+    /// Requests that were not sent, because they broke a rule.
+    pub denied: u64,
 }
 
 /// Counts what guests of one account use.
@@ -48,12 +50,13 @@ pub struct Counters {
 }
 
 impl Counters {
-    pub fn read(&self, requests: u64) -> GuestStats {
+    pub fn read(&self, requests: u64, denied: u64) -> GuestStats {
         GuestStats {
             calls: self.calls.load(Ordering::Relaxed),
             stopped: self.stopped.load(Ordering::Relaxed),
             micros: self.micros.load(Ordering::Relaxed),
             requests,
+            denied,
         }
     }
 }

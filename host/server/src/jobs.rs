@@ -9,7 +9,7 @@ use samspel_scheduler::{Job, Reason, RunEnd, Runner};
 use samspel_sync::{Confirmation, RunOptions, Silent, SyncError};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, info_span};
+use tracing::{debug, info, info_span, warn};
 
 use crate::service::Service;
 
@@ -69,20 +69,52 @@ impl Runner for SyncRunner {
 }
 
 async fn once(host: &Host, name: &str, reason: Reason, stop: CancellationToken) -> RunEnd {
-    let sync = match host.sync(name).await {
-        Ok(sync) => sync,
+    let (end, rolled_back) = attempt(host, name, reason, stop.clone()).await;
+    match end {
+        // The connector ended the run, and its accounts are back on the revision that they had before: that one goes on
+        // from the last position that was stored.
+        RunEnd::Failed { why, .. } if rolled_back && !stop.is_cancelled() => {
+            warn!(
+                why,
+                "the run failed; it goes on with the previous revision of the connector"
+            );
+            attempt(host, name, reason, stop).await.0
+        }
+        end => end,
+    }
+}
+
+/// One run; and whether a connector was rolled back because of it.
+async fn attempt(
+    host: &Host,
+    name: &str,
+    reason: Reason,
+    stop: CancellationToken,
+) -> (RunEnd, bool) {
+    let opened = match host.open_sync(name).await {
+        Ok(opened) => opened,
         Err(error) => {
-            return RunEnd::Failed {
+            let failed = RunEnd::Failed {
                 why: error.to_string(),
                 retry_after: None,
             };
+            return (failed, false);
         }
     };
     let options = RunOptions {
         told: reason == Reason::Told,
         ..RunOptions::new(Confirmation::Refuse)
     };
-    match sync.run(options, &Silent, stop).await {
+    let result = opened.sync.run(options, &Silent, stop).await;
+    let rolled_back = match host.ran(&opened, result.as_ref().err()).await {
+        Ok(back) => !back.is_empty(),
+        Err(error) => {
+            // What was synced is synced; the next run is counted again.
+            warn!(%error, "what became of the run could not be told to the connectors' lifecycle");
+            false
+        }
+    };
+    let end = match result {
         Ok(report) => {
             let (run, read, writes) = (&report.run, report.read.sum(), report.writes);
             match reason {
@@ -100,7 +132,8 @@ async fn once(host: &Host, name: &str, reason: Reason, stop: CancellationToken) 
             RunEnd::Done
         }
         Err(error) => ended(error),
-    }
+    };
+    (end, rolled_back)
 }
 
 fn ended(error: SyncError) -> RunEnd {

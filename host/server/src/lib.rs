@@ -13,6 +13,7 @@ mod problem;
 mod reload;
 mod serve;
 mod service;
+mod watch;
 
 pub use hooks::{Address, HookError, address, forget_address, new_address};
 pub use serve::{Served, serve};

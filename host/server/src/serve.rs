@@ -14,7 +14,7 @@ use tracing::{error, info};
 use crate::hooks::HookError;
 use crate::listen::{self, Listener};
 use crate::service::{Options, Service};
-use crate::{health, hooks, jobs, metrics, reload};
+use crate::{health, hooks, jobs, metrics, reload, watch};
 
 /// Requests that are under way when the end is asked for may take so long.
 const REQUESTS: Duration = Duration::from_secs(10);
@@ -86,6 +86,7 @@ pub async fn serve(
     service
         .tasks
         .spawn(hooks::keep_subscribed(Arc::clone(&service)));
+    service.tasks.spawn(watch::watch(Arc::clone(&service)));
     let following = Arc::clone(&service);
     service.tasks.spawn(async move {
         if let Err(error) = reload::follow(following).await {

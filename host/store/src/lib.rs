@@ -1,6 +1,6 @@
 //! What must survive.
 //!
-//! [`SqliteStore`] implements [`samspel_model::Store`] in one file: a single writer that commits what is queued
+//! [`SqliteStore`] implements [`samspel_model::Store`] and [`samspel_model::Registry`] in one file: a single writer that commits what is queued
 //! together, and a few readers beside it. [`Vault`] keeps credentials encrypted in the same file, under a key that is
 //! not.
 //!
@@ -18,6 +18,7 @@ mod open;
 mod people;
 mod presence;
 mod read;
+mod registry;
 mod sqlite;
 mod vault;
 mod writer;

@@ -25,6 +25,7 @@ mod observing;
 mod people;
 mod queue;
 mod records;
+mod registry;
 mod syncs;
 
 pub use erasing::*;
@@ -33,6 +34,7 @@ pub use observing::*;
 pub use people::*;
 pub use queue::*;
 pub use records::*;
+pub use registry::*;
 pub use syncs::*;
 
 /// Calls a macro with the names of all facts.

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use samspel_store::{SqliteStore, for_each_fact, suite};
+use samspel_store::{SqliteStore, for_each_fact, for_each_registry_fact, suite};
 
 macro_rules! on_sqlite {
     ($($fact:ident,)*) => {
@@ -20,3 +20,4 @@ macro_rules! on_sqlite {
 }
 
 for_each_fact!(on_sqlite);
+for_each_registry_fact!(on_sqlite);

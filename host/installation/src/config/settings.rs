@@ -59,6 +59,10 @@ pub struct HostSettings {
     /// How many syncs `samspel serve` runs at the same time. Others wait for their turn.
     #[schemars(range(min = 1, max = 64))]
     pub concurrent_syncs: u32,
+    /// Directory that `samspel serve` watches for new connectors, relative to this file. A connector that is put there
+    /// (`NAME.wasm`, with `NAME.wasm.manifest.json` and `NAME.wasm.manifest.json.minisig` beside it) is installed if a
+    /// trusted key signed it, and used if it asks for no more than was approved. Without it nothing is watched.
+    pub watch: Option<PathBuf>,
 }
 
 impl Default for HostSettings {
@@ -69,6 +73,7 @@ impl Default for HostSettings {
             connectors: None,
             cache: ".samspel/compiled".into(),
             concurrent_syncs: 4,
+            watch: None,
         }
     }
 }

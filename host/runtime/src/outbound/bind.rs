@@ -37,7 +37,9 @@ struct Binding<'a> {
 }
 
 impl Outbound {
-    /// Binds what the descriptor asks for to what the operator configured.
+    /// Binds what the descriptor asks for to what the operator configured. `before`: another binding of the same account,
+    /// with which its budget is shared. Access tokens are not: each binding takes secrets out of what it lets through, and
+    /// knows its own. Two bindings that refresh a token meet in the token store, as two processes do.
     ///
     /// # Errors
     /// A setting, credential or endpoint that is missing or wrong.
@@ -45,6 +47,7 @@ impl Outbound {
         client: Arc<Client>,
         descriptor: &Descriptor,
         account: &AccountConfig,
+        before: Option<&Self>,
     ) -> Result<Self, BindError> {
         let binding = Binding {
             descriptor,
@@ -77,6 +80,7 @@ impl Outbound {
         } else {
             &[]
         };
+        let budget = Budget::new(&account.limits, declared);
         Ok(Self {
             egress,
             token_sources: token_urls
@@ -85,7 +89,10 @@ impl Outbound {
                 .collect(),
             credentials: Credentials::new(means),
             reserved: binding.reserved()?,
-            budget: Budget::new(&account.limits, declared),
+            budget: match before {
+                Some(before) => budget.shared_with(&before.budget),
+                None => budget,
+            },
             scrubber,
             wire,
         })

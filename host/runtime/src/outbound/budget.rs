@@ -1,6 +1,7 @@
 //! What the remote allows per account: requests in a window, and requests in flight.
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
 use governor::clock::{Clock, MonotonicClock};
@@ -15,11 +16,23 @@ use crate::limits::Limits;
 /// leave less for it, because any window may begin with a burst.
 const BURST: u32 = 10;
 
-/// One account's budget.
-#[derive(Debug)]
+/// One account's budget. Its parts outlive a binding: what one used up, the next does not have.
+#[derive(Debug, Clone)]
 pub struct Budget {
-    slots: Semaphore,
-    limiters: Vec<DefaultDirectRateLimiter>,
+    slots: Slots,
+    limiters: Vec<Limiter>,
+}
+
+#[derive(Debug, Clone)]
+struct Slots {
+    most: usize,
+    free: Arc<Semaphore>,
+}
+
+#[derive(Debug, Clone)]
+struct Limiter {
+    of: RateLimit,
+    pace: Arc<DefaultDirectRateLimiter>,
 }
 
 impl Budget {
@@ -30,14 +43,36 @@ impl Budget {
             .map(|limit| limit.concurrent as usize)
             .filter(|most| *most > 0)
             .fold(limits.concurrent_requests, usize::min);
+        let most = concurrent.clamp(1, Semaphore::MAX_PERMITS);
         Self {
-            slots: Semaphore::new(concurrent.clamp(1, Semaphore::MAX_PERMITS)),
+            slots: Slots {
+                most,
+                free: Arc::new(Semaphore::new(most)),
+            },
             limiters: declared
                 .iter()
-                .filter_map(quota)
-                .map(RateLimiter::direct)
+                .filter_map(|limit| {
+                    Some(Limiter {
+                        of: *limit,
+                        pace: Arc::new(RateLimiter::direct(quota(limit)?)),
+                    })
+                })
                 .collect(),
         }
+    }
+
+    /// The same limits, where they are those of a budget of the same account: both bindings draw on one.
+    #[must_use]
+    pub fn shared_with(mut self, before: &Self) -> Self {
+        if self.slots.most == before.slots.most {
+            self.slots = before.slots.clone();
+        }
+        for limiter in &mut self.limiters {
+            if let Some(known) = before.limiters.iter().find(|known| known.of == limiter.of) {
+                limiter.pace = Arc::clone(&known.pace);
+            }
+        }
+        self
     }
 
     /// Waits until a request may go out. It is in flight as long as the permit lives.
@@ -47,12 +82,13 @@ impl Budget {
     pub async fn enter(&self, call: &Call) -> Result<SemaphorePermit<'_>, HttpError> {
         let permit = self
             .slots
+            .free
             .acquire()
             .await
             .map_err(|error| HttpError::Other(error.to_string()))?;
         for limiter in &self.limiters {
             let mut waited = Duration::ZERO;
-            while let Err(early) = limiter.check() {
+            while let Err(early) = limiter.pace.check() {
                 let wait = early.wait_time_from(MonotonicClock.now());
                 if !call.may_wait(waited + wait) {
                     return Err(HttpError::Throttled(millis(wait)));
@@ -177,11 +213,35 @@ mod tests {
         let slots = |declared: &[RateLimit]| {
             Budget::new(&Limits::default(), declared)
                 .slots
+                .free
                 .available_permits()
         };
         assert_eq!(slots(&[]), 8);
         assert_eq!(slots(&[of(0)]), 8);
         assert_eq!(slots(&[of(10)]), 8);
         assert_eq!(slots(&[of(10), of(4)]), 4);
+    }
+
+    #[tokio::test]
+    async fn what_is_in_flight_counts_for_the_next_binding_too() {
+        let limit = |requests| RateLimit {
+            requests,
+            per_ms: 3_600_000,
+            concurrent: 2,
+        };
+        let limits = Limits::default();
+        let call = Call::new(&limits);
+        let before = Budget::new(&limits, &[limit(10)]);
+        let _permit = before.enter(&call).await.unwrap();
+        let same = Budget::new(&limits, &[limit(10)]).shared_with(&before);
+        assert_eq!(same.slots.free.available_permits(), 1);
+        assert!(matches!(
+            same.enter(&call).await,
+            Err(HttpError::Throttled(_))
+        ));
+        // Another pace begins anew; the places are the same.
+        let other = Budget::new(&limits, &[limit(20)]).shared_with(&before);
+        assert_eq!(other.slots.free.available_permits(), 1);
+        other.enter(&call).await.unwrap();
     }
 }

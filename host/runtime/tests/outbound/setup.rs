@@ -134,7 +134,7 @@ impl Setup {
 
     pub fn try_bind(&self) -> Result<Outbound, BindError> {
         let client = Arc::new(Client::new().unwrap());
-        Outbound::new(client, &self.descriptor, &self.account)
+        Outbound::new(client, &self.descriptor, &self.account, None)
     }
 
     pub fn call(&self) -> Call {

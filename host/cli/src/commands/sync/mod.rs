@@ -104,7 +104,7 @@ async fn plan(context: &Context<'_>, args: &PlanArgs) -> Result<(), CliError> {
 
 async fn run(context: &Context<'_>, args: &RunArgs) -> Result<(), CliError> {
     let names = names(context.host, &args.name)?;
-    let sync = context.host.sync(&args.name).await?;
+    let opened = context.host.open_sync(&args.name).await?;
     let options = RunOptions {
         told: false,
         full: args.full,
@@ -113,9 +113,13 @@ async fn run(context: &Context<'_>, args: &RunArgs) -> Result<(), CliError> {
     };
     let done = {
         let progress = progress(context, &names);
+        let sync = &opened.sync;
         sync.run(options, progress.as_ref(), context.stop.clone())
-            .await?
+            .await
     };
+    // A revision that is no good for an account is not used by its next run.
+    context.host.ran(&opened, done.as_ref().err()).await?;
+    let done = done?;
     context.output.result(&done, |out| {
         writeln!(out, "{}:", args.name)?;
         report::run(out, &names, &done)

@@ -1,4 +1,7 @@
-//! `samspel connector`: what connectors there are, and what one asks for.
+//! `samspel connector`: what connectors there are, what one asks for, and which version of it is used.
+
+mod history;
+mod install;
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -11,25 +14,84 @@ use serde_json::{Value, json};
 use crate::args::ConnectorCommand;
 use crate::exit::{CliError, Exit};
 use crate::output::Output;
-use samspel_installation::connectors;
-use samspel_installation::{Installed, Library};
+use samspel_installation::lifecycle::Manifest;
+use samspel_installation::{Config, Host, Installed, Kind, Library, Lifecycle};
+use samspel_installation::{connectors, open_store};
+use samspel_model::Registry;
 
 /// Runs one of the commands.
 pub async fn run(
     command: &ConnectorCommand,
-    library: &Library,
+    config: Option<Config>,
     output: Output,
 ) -> Result<(), CliError> {
+    let library = Library::open(config.as_ref())?;
     match command {
-        ConnectorCommand::List => list(library, output).await,
+        ConnectorCommand::List => list(config.as_ref(), &library, output).await,
         ConnectorCommand::Inspect { file } => {
-            let installed = inspected(library, file).await?;
+            let installed = inspected(&library, file).await?;
             output.result(&describe(&installed), |out| write(out, &installed))
+        }
+        ConnectorCommand::Manifest { file } => {
+            let installed = library.load(file).await?;
+            let text = serde_json::to_string_pretty(&Manifest::of(&installed.loaded));
+            output.raw(&format!("{}\n", text.map_err(io::Error::from)?))
+        }
+        command => {
+            let config = config.ok_or_else(|| {
+                CliError::new(
+                    Kind::Config,
+                    "connectors are installed into the store of a configuration",
+                )
+                .remedy("write one with `samspel init`, or name one with `--config FILE`")
+            })?;
+            let host = Host::with_library(config, library, "connector").await?;
+            installed(command, &host, output).await
         }
     }
 }
 
-async fn list(library: &Library, output: Output) -> Result<(), CliError> {
+/// The commands about what is installed.
+async fn installed(
+    command: &ConnectorCommand,
+    host: &Host,
+    output: Output,
+) -> Result<(), CliError> {
+    let lifecycle = Lifecycle::new(host, somebody());
+    match command {
+        ConnectorCommand::Install(args) => install::install(&lifecycle, args, output).await,
+        ConnectorCommand::Upgrade(args) => install::upgrade(&lifecycle, args, output).await,
+        ConnectorCommand::Approve(args) => install::approve(&lifecycle, args, output).await,
+        ConnectorCommand::Rollback(args) => install::rollback(&lifecycle, args, output).await,
+        ConnectorCommand::History(args) => history::history(host, &lifecycle, args, output).await,
+        ConnectorCommand::Trust(command) => {
+            history::trust(host.registry().as_ref(), &lifecycle, command, output).await
+        }
+        ConnectorCommand::List
+        | ConnectorCommand::Inspect { .. }
+        | ConnectorCommand::Manifest { .. } => Ok(()),
+    }
+}
+
+/// Who is at work, for the history.
+fn somebody() -> String {
+    let user = ["SUDO_USER", "USER", "LOGNAME"]
+        .into_iter()
+        .find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()));
+    let host = gethostname::gethostname();
+    format!(
+        "{} on {}",
+        user.as_deref().unwrap_or("an operator"),
+        host.to_string_lossy()
+    )
+}
+
+async fn list(config: Option<&Config>, library: &Library, output: Output) -> Result<(), CliError> {
+    // Looking makes no store.
+    let revisions = match config.filter(|config| config.resolve(&config.host.store).is_file()) {
+        Some(config) => open_store(config).await?.revisions(None).await?,
+        None => Vec::new(),
+    };
     let mut found = Vec::new();
     for file in library.directories().files() {
         let loaded = library.load(&file).await;
@@ -48,28 +110,39 @@ async fn list(library: &Library, output: Output) -> Result<(), CliError> {
             Err(error) => json!({ "file": file, "error": error.to_string() }),
         })
         .collect();
-    output.result(&json!({ "connectors": listed }), |out| {
-        if found.is_empty() {
-            writeln!(out, "no connectors in {}", library.directories().listed())?;
-        }
-        for (file, loaded) in &found {
-            match loaded {
-                Ok(installed) => {
-                    let descriptor = &installed.loaded.descriptor;
-                    writeln!(
-                        out,
-                        "{:<14} {:<9} {}  ({})",
-                        descriptor.name,
-                        descriptor.version,
-                        descriptor.title,
-                        file.display()
-                    )?;
-                }
-                Err(error) => writeln!(out, "{}: {error}", file.display())?,
+    let installed: Vec<Value> = revisions.iter().map(history::revision).collect();
+    output.result(
+        &json!({ "connectors": listed, "installed": installed }),
+        |out| {
+            for one in &revisions {
+                writeln!(
+                    out,
+                    "{:<14} {:<9} {} (installed: {:.12})",
+                    one.name, one.version, one.stage, one.sha256
+                )?;
             }
-        }
-        Ok(())
-    })?;
+            if found.is_empty() {
+                writeln!(out, "no connectors in {}", library.directories().listed())?;
+            }
+            for (file, loaded) in &found {
+                match loaded {
+                    Ok(installed) => {
+                        let descriptor = &installed.loaded.descriptor;
+                        writeln!(
+                            out,
+                            "{:<14} {:<9} {}  ({})",
+                            descriptor.name,
+                            descriptor.version,
+                            descriptor.title,
+                            file.display()
+                        )?;
+                    }
+                    Err(error) => writeln!(out, "{}: {error}", file.display())?,
+                }
+            }
+            Ok(())
+        },
+    )?;
     if found.iter().any(|(_, loaded)| loaded.is_err()) {
         return Err(CliError::Reported(Exit::Connector));
     }
