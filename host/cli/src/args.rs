@@ -1,5 +1,6 @@
 //! The command line.
 
+mod access;
 mod operate;
 
 use std::path::PathBuf;
@@ -10,6 +11,7 @@ use samspel_sync::PlanReport;
 
 use crate::exit::Exit;
 
+pub use access::{AuditCommand, CreateTokenArgs, ListAuditArgs, TokenCommand};
 pub use operate::{
     ConflictsCommand, EraseArgs, HistoryArgs, HoldArgs, HoldsCommand, ListArgs, ParkedCommand,
     ResolveArgs, Selection, ShowArgs, UndoArgs,
@@ -123,6 +125,12 @@ pub enum Command {
         /// The shell.
         shell: Shell,
     },
+    /// Make, list and revoke the tokens by which others use this installation
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// Look at who did what
+    #[command(subcommand)]
+    Audit(AuditCommand),
 }
 
 /// Arguments of `init`.

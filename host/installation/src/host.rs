@@ -7,6 +7,7 @@ use std::time::Duration;
 use samspel_engine::SyncSpec;
 use samspel_engine::pseudonym::Pseudonyms;
 use samspel_engine::spec::EndpointSpec;
+use samspel_model::access::Access;
 use samspel_model::store::Endpoint;
 use samspel_model::{Clock, Connector, Store};
 use samspel_runtime::{
@@ -97,6 +98,11 @@ impl Host {
 
     /// What survives.
     pub fn store(&self) -> &dyn Store {
+        self.store.as_ref()
+    }
+
+    /// Who may use the installation, and who did what.
+    pub fn access(&self) -> &dyn Access {
         self.store.as_ref()
     }
 

@@ -19,6 +19,7 @@ use samspel_model::{
 };
 use serde_json::{Value, json};
 
+mod access;
 mod erasing;
 mod journal;
 mod observing;
@@ -27,6 +28,7 @@ mod queue;
 mod records;
 mod syncs;
 
+pub use access::*;
 pub use erasing::*;
 pub use journal::*;
 pub use observing::*;

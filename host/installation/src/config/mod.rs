@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use samspel_engine::spec::SyncSpec;
 
 pub use check::duration;
+pub use load::is_name;
 pub use problem::ConfigError;
 pub use settings::{AccountSettings, CredentialSettings, HostSettings, SecretSettings};
 
