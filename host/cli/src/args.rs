@@ -1,6 +1,7 @@
 //! The command line.
 
 mod connector;
+mod access;
 mod operate;
 
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ pub use connector::{
     ApproveArgs, ConnectorCommand, ConnectorHistoryArgs, InstallArgs, RollbackArgs, Taking,
     TrustCommand, UpgradeArgs,
 };
+pub use access::{AuditCommand, CreateTokenArgs, ListAuditArgs, TokenCommand};
 pub use operate::{
     ConflictsCommand, EraseArgs, HistoryArgs, HoldArgs, HoldsCommand, ListArgs, ParkedCommand,
     ResolveArgs, Selection, ShowArgs, UndoArgs,
@@ -128,6 +130,12 @@ pub enum Command {
         /// The shell.
         shell: Shell,
     },
+    /// Make, list and revoke the tokens by which others use this installation
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// Look at who did what
+    #[command(subcommand)]
+    Audit(AuditCommand),
 }
 
 /// Arguments of `init`.

@@ -70,10 +70,19 @@ fn run(cli: Cli, output: Output) -> Result<(), CliError> {
         .worker_threads(WORKERS)
         .enable_all()
         .build()?;
-    let done = runtime.block_on(execute(&cli, output, &bars));
+    let done = runtime.block_on(audited(&cli, output, &bars));
     // What still runs was cut off on purpose; the process ends now.
     runtime.shutdown_background();
     done
+}
+
+/// Does it, and writes into the audit log what changed something.
+async fn audited(cli: &Cli, output: Output, bars: &MultiProgress) -> Result<(), CliError> {
+    let done = execute(cli, output, bars).await;
+    match commands::audit::Act::of(&cli.command) {
+        Some(act) => commands::audit::record(&cli.global.config, act, done).await,
+        None => done,
+    }
 }
 
 async fn execute(cli: &Cli, output: Output, bars: &MultiProgress) -> Result<(), CliError> {
@@ -133,6 +142,14 @@ async fn execute(cli: &Cli, output: Output, bars: &MultiProgress) -> Result<(), 
         }
         Command::Demo(args) => {
             commands::demo::run(args, output, bars, shutdown::on_signal()?).await
+        }
+        Command::Token(command) => {
+            let host = Host::open(load()?, "token").await?;
+            commands::token::run(command, &host, output).await
+        }
+        Command::Audit(command) => {
+            let host = Host::open(load()?, "audit").await?;
+            commands::audit::run(command, &host, output).await
         }
     }
 }

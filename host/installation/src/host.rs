@@ -10,6 +10,7 @@ use samspel_engine::SyncSpec;
 use samspel_engine::pseudonym::Pseudonyms;
 use samspel_engine::spec::EndpointSpec;
 use samspel_model::hook::HookStore;
+use samspel_model::access::Access;
 use samspel_model::store::Endpoint;
 use samspel_model::{Clock, Connector, Store};
 use samspel_runtime::{
@@ -139,6 +140,11 @@ impl Host {
     /// Where notifications are kept.
     pub fn hook_store(&self) -> Arc<dyn HookStore> {
         Arc::clone(&self.renamed) as Arc<dyn HookStore>
+    }
+
+    /// Who may use the installation, and who did what.
+    pub fn access(&self) -> &dyn Access {
+        self.store.as_ref()
     }
 
     async fn vault(&self) -> Result<&Arc<Vault>, Error> {

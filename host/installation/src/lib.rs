@@ -3,6 +3,7 @@
 //!
 //! The command line and the server stand on it. It decides nothing about syncing, and prints nothing.
 
+pub mod access;
 pub mod config;
 pub mod connectors;
 pub mod credentials;

@@ -2,9 +2,10 @@
 //!
 //! This crate knows nothing about wasmtime, SQL or HTTP. [`record`], [`schema`], [`change`] and
 //! [`write`](mod@write) mirror the contract in `wit/`; [`link`], [`intent`] and [`journal`] are what the sync engine
-//! keeps; [`connector`], [`hook`], [`store`], [`registry`], [`clock`] are the ports; [`guard`] names what the simulation
-//! takes away.
+//! keeps; [`connector`], [`hook`], [`store`], [`registry`], [`clock`], [`access`] are the ports; [`guard`] names what the
+//! simulation takes away.
 
+pub mod access;
 pub mod change;
 pub mod clock;
 pub mod connector;

@@ -6,6 +6,7 @@
 //!
 //! Every statement works on a whole batch: its rows travel as one JSON array that `json_each` unfolds.
 
+mod access;
 mod changes;
 mod context;
 mod erase;

@@ -19,6 +19,7 @@ use samspel_model::{
 };
 use serde_json::{Value, json};
 
+mod access;
 mod erasing;
 mod journal;
 mod observing;
@@ -28,6 +29,7 @@ mod records;
 mod registry;
 mod syncs;
 
+pub use access::*;
 pub use erasing::*;
 pub use journal::*;
 pub use observing::*;

@@ -2,6 +2,7 @@
 
 pub mod account;
 mod ask;
+pub mod audit;
 pub mod completions;
 pub mod config;
 pub mod connector;
@@ -13,4 +14,5 @@ pub mod init;
 pub mod queues;
 pub mod serve;
 pub mod sync;
+pub mod token;
 pub mod undo;
