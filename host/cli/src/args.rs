@@ -1,7 +1,8 @@
 //! The command line.
 
-mod connector;
 mod access;
+mod connector;
+mod hooks;
 mod operate;
 
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ pub use connector::{
     TrustCommand, UpgradeArgs,
 };
 pub use access::{AuditCommand, CreateTokenArgs, ListAuditArgs, TokenCommand};
+pub use hooks::{HooksCommand, ListHooksArgs};
 pub use operate::{
     ConflictsCommand, EraseArgs, HistoryArgs, HoldArgs, HoldsCommand, ListArgs, ParkedCommand,
     ResolveArgs, Selection, ShowArgs, UndoArgs,
@@ -136,6 +138,9 @@ pub enum Command {
     /// Look at who did what
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Addresses that remotes send notifications to, and what came to them
+    #[command(subcommand)]
+    Hooks(HooksCommand),
 }
 
 /// Arguments of `init`.
@@ -217,6 +222,13 @@ pub enum SyncCommand {
     Pause(PauseArgs),
     /// Allow runs again
     Resume(SyncName),
+    /// Forget everything about a sync that is no longer configured
+    #[command(
+        after_help = "A sync that is removed from the configuration keeps its links, merge bases and queues until then, so \
+                      that it goes on where it was if it comes back. Nothing is changed at the remotes. The journal and \
+                      remembered opt-outs stay."
+    )]
+    Purge(ResetArgs),
     /// Forget links, merge bases, positions and queues, so that the next run is a first run
     #[command(
         after_help = "Nothing is changed at the remotes. The journal and remembered opt-outs stay."

@@ -147,6 +147,10 @@ async fn execute(cli: &Cli, output: Output, bars: &MultiProgress) -> Result<(), 
             let host = Host::open(load()?, "token").await?;
             commands::token::run(command, &host, output).await
         }
+        Command::Hooks(command) => {
+            let host = Host::open(load()?, "hooks").await?;
+            commands::hooks::run(command, &host, output).await
+        }
         Command::Audit(command) => {
             let host = Host::open(load()?, "audit").await?;
             commands::audit::run(command, &host, output).await

@@ -242,6 +242,41 @@ impl Host {
         })
     }
 
+    /// Whether a sync may be forgotten: one that is configured is not.
+    ///
+    /// # Errors
+    /// It is configured.
+    pub fn may_purge(&self, id: &str) -> Result<(), Error> {
+        let configured = self.config.syncs.keys();
+        let by = configured.map(String::as_str).find(|name| {
+            *name == id || self.config.sync_id(name) == id
+        });
+        match by {
+            None => Ok(()),
+            Some(name) => Err(Error::new(
+                Kind::Usage,
+                format!("sync `{name}` is configured, and would lose what it needs to go on"),
+            )
+            .remedy("remove it from the configuration first, or use `samspel sync reset`")),
+        }
+    }
+
+    /// Forgets everything about a sync that is not configured. The journal and remembered opt-outs stay.
+    ///
+    /// # Errors
+    /// It is configured, or another process works on it.
+    pub async fn purge(&self, id: &str) -> Result<(), Error> {
+        self.may_purge(id)?;
+        let now = self.clock.now();
+        let lease = self
+            .store
+            .acquire_lease(id, &self.owner, now, LEASE)
+            .await?;
+        let reset = self.store.reset(&lease).await;
+        self.store.release_lease(&lease).await?;
+        Ok(reset?)
+    }
+
     /// The accounts that are open, by name.
     pub async fn opened(&self) -> Vec<(String, Arc<Account>)> {
         let accounts = self.accounts.lock().await;

@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 
 mod access;
 mod erasing;
+mod hooks;
 mod journal;
 mod observing;
 mod people;
@@ -31,6 +32,7 @@ mod syncs;
 
 pub use access::*;
 pub use erasing::*;
+pub use hooks::*;
 pub use journal::*;
 pub use observing::*;
 pub use people::*;

@@ -5,7 +5,8 @@
 use std::sync::Arc;
 
 use samspel_store::{
-    SqliteStore, for_each_access_fact, for_each_fact, for_each_registry_fact, suite,
+    SqliteStore, for_each_access_fact, for_each_fact, for_each_hook_fact, for_each_registry_fact,
+    suite,
 };
 
 macro_rules! on_sqlite {
@@ -23,6 +24,7 @@ macro_rules! on_sqlite {
 
 for_each_fact!(on_sqlite);
 for_each_registry_fact!(on_sqlite);
+for_each_hook_fact!(on_sqlite);
 for_each_access_fact!(on_sqlite);
 
 #[tokio::test]

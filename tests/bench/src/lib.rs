@@ -9,6 +9,7 @@
 
 pub mod error;
 pub mod floor;
+pub mod hooks;
 pub mod measure;
 pub mod programs;
 pub mod report;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use samspel_bench::error::BenchError;
+use samspel_bench::hooks;
 use samspel_bench::measure::{self, Wanted};
 use samspel_bench::programs::Programs;
 use samspel_bench::report::FloorReport;
@@ -37,6 +38,33 @@ enum What {
     Memory(Measured),
     /// A comparison of both sides (`samspel sync verify`) after a first sync, for its peak of memory
     Verify(Measured),
+    /// From a notification to the write on the other side, while so many come in a second
+    ///
+    /// People edit records in simulated vendors that send webhooks; `samspel serve` takes them, with the vendors' rate
+    /// limits on. Exit code 1 if an edit does not reach the other side.
+    Hooks(HookArgs),
+}
+
+#[derive(Debug, Clone, Copy, Args)]
+struct HookArgs {
+    /// Edits a second
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    rate: u32,
+    /// For so many seconds
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
+    seconds: u32,
+    /// Accounts, half of them CRMs; 2 with --one-way means one account that tells and one that is written to
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(2..=100))]
+    accounts: u32,
+    /// People edit in the CRMs only, not in both vendors by turns
+    #[arg(long)]
+    one_way: bool,
+    /// Contacts of each CRM
+    #[arg(long, default_value_t = 300)]
+    contacts: u64,
+    /// Print one JSON object, last, on standard output
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Clone, Copy, Args)]
@@ -69,29 +97,51 @@ async fn main() -> ExitCode {
 
 async fn run(what: &What) -> Result<ExitCode, BenchError> {
     let programs = Programs::find()?;
-    let (What::Floor(args) | What::Memory(args) | What::Verify(args)) = what;
-    let wanted = Wanted {
-        contacts: args.contacts,
-        seed: args.seed,
-        rounds: args.rounds,
-    };
     match what {
-        What::Floor(_) => {
-            let report = measure::floor(&programs, wanted).await?;
+        What::Floor(args) => {
+            let report = measure::floor(&programs, args.wanted()).await?;
             tell(args.json, &report, |out| report.write(out))?;
             Ok(verdict(&report))
         }
-        What::Memory(_) => {
-            let report = measure::memory(&programs, wanted).await?;
+        What::Memory(args) => {
+            let report = measure::memory(&programs, args.wanted()).await?;
             tell(args.json, &report, |out| report.write(out))?;
             Ok(ExitCode::SUCCESS)
         }
-        What::Verify(_) => {
-            let report = measure::verify(&programs, wanted).await?;
+        What::Verify(args) => {
+            let report = measure::verify(&programs, args.wanted()).await?;
             tell(args.json, &report, |out| report.write(out))?;
             Ok(ExitCode::SUCCESS)
+        }
+        What::Hooks(args) => notifications(&programs, args).await,
+    }
+}
+
+impl Measured {
+    fn wanted(&self) -> Wanted {
+        Wanted {
+            contacts: self.contacts,
+            seed: self.seed,
+            rounds: self.rounds,
         }
     }
+}
+
+async fn notifications(programs: &Programs, args: &HookArgs) -> Result<ExitCode, BenchError> {
+    let wanted = hooks::Wanted {
+        rate: args.rate,
+        seconds: args.seconds,
+        pairs: usize::try_from(args.accounts / 2).unwrap_or(1),
+        one_way: args.one_way,
+        contacts: args.contacts,
+    };
+    let report = hooks::measure(&programs.samspel, wanted).await?;
+    tell(args.json, &report, |out| report.write(out))?;
+    Ok(if report.missing == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn verdict(report: &FloorReport) -> ExitCode {

@@ -9,7 +9,7 @@ use samspel_sync::system::SystemClock;
 use serde_json::{Value, json};
 
 use crate::args::{
-    AccountCommand, AuditCommand, Command, ConflictsCommand, HoldArgs, HoldsCommand, ListAuditArgs,
+    AccountCommand, AuditCommand, Command, ConflictsCommand, HoldArgs, HoldsCommand, HooksCommand, ListAuditArgs,
     ParkedCommand, Selection, SyncCommand, TokenCommand,
 };
 use crate::exit::{CliError, Exit};
@@ -101,6 +101,15 @@ impl Act {
                 args.name.clone(),
                 json!({ "role": args.role, "expires": args.expires }),
             )),
+            Command::Hooks(HooksCommand::Rotate { name }) => {
+                Some(Self::new("hooks rotate", name.clone(), json!({})))
+            }
+            Command::Hooks(HooksCommand::Retry { number }) => {
+                Some(Self::new("hooks retry", None, json!({ "number": number })))
+            }
+            Command::Hooks(HooksCommand::Drop { number }) => {
+                Some(Self::new("hooks drop", None, json!({ "number": number })))
+            }
             Command::Token(TokenCommand::Revoke { id }) => {
                 Some(Self::new("token revoke", id.clone(), json!({})))
             }
@@ -184,6 +193,7 @@ fn of_sync(command: &SyncCommand) -> Option<Act> {
             json!({ "reason": args.reason }),
         )),
         SyncCommand::Resume(sync) => Some(Act::new("sync resume", sync.name.clone(), json!({}))),
+        SyncCommand::Purge(args) => Some(Act::new("sync purge", args.name.clone(), json!({}))),
         SyncCommand::Reset(args) => Some(Act::new("sync reset", args.name.clone(), json!({}))),
     }
 }

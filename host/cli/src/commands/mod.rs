@@ -10,6 +10,7 @@ pub mod demo;
 pub mod doctor;
 pub mod erase;
 pub mod history;
+pub mod hooks;
 pub mod init;
 pub mod queues;
 pub mod serve;

@@ -67,6 +67,7 @@ pub async fn execute(context: &Context<'_>, command: &SyncCommand) -> Result<(),
             })
         }
         SyncCommand::Reset(args) => reset(context, args).await,
+        SyncCommand::Purge(args) => purge(context, args).await,
     }
 }
 
@@ -223,6 +224,24 @@ async fn reset(context: &Context<'_>, args: &ResetArgs) -> Result<(), CliError> 
             "{} is forgotten; its next run is a first run",
             args.name
         )
+    })
+}
+
+async fn purge(context: &Context<'_>, args: &ResetArgs) -> Result<(), CliError> {
+    context.host.may_purge(&args.name)?;
+    let question = format!(
+        "Forget everything about {}, which is no longer configured? Nothing is changed at the remotes.",
+        args.name
+    );
+    let what = format!(
+        "purge forgets every link, merge base, position and queue of {}",
+        args.name
+    );
+    agree(context.output, args.yes, question, &what).await?;
+    context.host.purge(&args.name).await?;
+    let said = json!({ "sync": args.name, "purged": true });
+    context.output.result(&said, |out| {
+        writeln!(out, "{} is forgotten", args.name)
     })
 }
 
