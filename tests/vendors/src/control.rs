@@ -11,6 +11,7 @@
 //! | `POST /_control/seed` | `{"contacts": n, "seed": s}`: adds test people |
 //! | `POST /_control/acts` | one user act or a list of them; answers the records as they are then |
 //! | `GET /_control/records` | every record as JSON lines, streamed |
+//! | `GET`/`PUT`/`DELETE /_control/app` | HubSpot only: the app whose webhooks are sent ([`crate::hubspot::HubSpotApp`]) |
 //! | `GET /_control/digest` | number of records and a SHA-256 over their contents without ids and times |
 
 use axum::body::Body;
@@ -84,7 +85,8 @@ pub(crate) fn routes<V: Vendor>(vendor: V) -> Router {
         .route("/_control/acts", post(acts::<V>))
         .route("/_control/records", get(records::<V>))
         .route("/_control/digest", get(digest_now::<V>))
-        .with_state(vendor)
+        .with_state(vendor.clone())
+        .merge(vendor.control())
 }
 
 fn refused(status: StatusCode, error: &impl ToString) -> Response {

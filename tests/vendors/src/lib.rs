@@ -4,6 +4,7 @@ pub mod clock;
 mod control;
 pub mod faults;
 mod gate;
+pub mod hooks;
 pub mod hubspot;
 pub mod mailchimp;
 pub mod people;

@@ -66,6 +66,7 @@ async fn main() -> anyhow::Result<()> {
             latency_ms: arguments.latency_ms,
             faults: faults.clone(),
             quirks: arguments.hubspot,
+            ..Settings::default()
         },
         fault_seed: arguments.seed,
     });
@@ -75,6 +76,7 @@ async fn main() -> anyhow::Result<()> {
             latency_ms: arguments.latency_ms,
             faults,
             quirks: arguments.mailchimp,
+            ..Settings::default()
         },
         fault_seed: arguments.seed.wrapping_add(1),
     });

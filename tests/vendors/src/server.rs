@@ -22,6 +22,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_service::Service;
 
+use crate::hooks::{self, Carrier};
+
 /// A response extension: close the connection instead of answering.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Hangup;
@@ -59,15 +61,13 @@ impl<V> Drop for Running<V> {
     }
 }
 
-/// Serves `router` on `listener` until the returned handle is dropped or shut down.
-pub(crate) fn serve<V>(
-    vendor: V,
-    router: Router,
-    listener: TcpListener,
-) -> std::io::Result<Running<V>> {
+/// Serves `vendor` on `listener`, and sends its webhooks, until the returned handle is dropped or shut down.
+pub(crate) fn serve<V: Carrier>(vendor: V, listener: TcpListener) -> std::io::Result<Running<V>> {
     let address = listener.local_addr()?;
+    let router = crate::router(&vendor);
     let stop = CancellationToken::new();
     let tasks = TaskTracker::new();
+    tasks.spawn(hooks::deliver(vendor.clone(), stop.clone()));
     tasks.spawn(accept(listener, router, stop.clone(), tasks.clone()));
     tasks.close();
     Ok(Running {

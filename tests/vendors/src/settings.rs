@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::faults::FaultRates;
+use crate::hooks::HookQuirks;
 
 /// Everything about a simulator that can be switched at run time; `Q` holds the vendor's own quirks.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -17,6 +18,8 @@ pub struct Settings<Q> {
     pub latency_ms: u64,
     /// Faults that happen by chance.
     pub faults: FaultRates,
+    /// What happens to webhooks on their way.
+    pub hooks: HookQuirks,
     /// The vendor's own behaviour.
     pub quirks: Q,
 }

@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
+use crate::hooks::{CAPACITY, HookStats};
+
 /// Requests to one endpoint.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EndpointStats {
@@ -56,6 +58,9 @@ pub struct StatsReport {
     pub peak_in_flight: usize,
     /// By method and route, such as `GET /3.0/lists/{list}/members`.
     pub endpoints: BTreeMap<String, EndpointStats>,
+    /// Webhooks.
+    #[serde(default)]
+    pub hooks: HookStats,
 }
 
 /// The counters of one simulator.
@@ -63,6 +68,8 @@ pub struct StatsReport {
 pub struct Stats {
     report: Mutex<StatsReport>,
     in_flight: AtomicUsize,
+    /// Events of webhooks that wait or are under way; resetting counters does not end them.
+    waiting: AtomicUsize,
 }
 
 /// A request under way; it leaves the count when this is dropped.
@@ -103,14 +110,48 @@ impl Stats {
         change(&mut self.report.lock().writes);
     }
 
+    /// Changes the counters of webhooks.
+    pub(crate) fn hooks(&self, change: impl FnOnce(&mut HookStats)) {
+        change(&mut self.report.lock().hooks);
+    }
+
+    /// Counts an event in, and answers whether there is room for it.
+    pub(crate) fn hook_waits(&self) -> bool {
+        let room = self
+            .waiting
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |waiting| {
+                (waiting < CAPACITY).then_some(waiting + 1)
+            })
+            .is_ok();
+        self.hooks(|hooks| {
+            hooks.events += 1;
+            hooks.overflowed += u64::from(!room);
+        });
+        room
+    }
+
+    /// Counts events in that are sent twice.
+    pub(crate) fn hooks_again(&self, events: usize) {
+        self.waiting.fetch_add(events, Ordering::AcqRel);
+    }
+
+    /// Counts events out.
+    pub(crate) fn hooks_done(&self, events: usize) {
+        self.waiting.fetch_sub(events, Ordering::AcqRel);
+    }
+
     /// All counters now.
     #[must_use]
     pub fn report(&self) -> StatsReport {
-        self.report.lock().clone()
+        let mut report = self.report.lock().clone();
+        report.hooks.waiting = self.waiting.load(Ordering::Acquire);
+        report
     }
 
     /// Sets all counters to zero and answers what they were.
     pub fn reset(&self) -> StatsReport {
-        std::mem::take(&mut *self.report.lock())
+        let mut report = std::mem::take(&mut *self.report.lock());
+        report.hooks.waiting = self.waiting.load(Ordering::Acquire);
+        report
     }
 }

@@ -91,6 +91,11 @@ pub trait Vendor: Clone + Send + Sync + 'static {
     /// The vendor's API, without gate and control API.
     fn routes(&self) -> Router;
 
+    /// What a user does in the vendor's own interface and a test needs: routes below `/_control`.
+    fn control(&self) -> Router {
+        Router::new()
+    }
+
     /// Does this request carry the right credential?
     fn authorized(&self, headers: &HeaderMap) -> bool;
 

@@ -7,6 +7,7 @@ use super::HubSpot;
 use super::consent::{Entry, LegalBasis, SubscriptionState};
 use super::contact::{Contact, View};
 use super::error::Problem;
+use super::journal::Watch;
 use super::properties::{
     DELIVERABILITY_PROPERTY, NEWSLETTER, PropId, PropertyDefinition, PropertyMap, Registry,
     SUBSCRIPTION_TYPES, normal_email,
@@ -85,7 +86,7 @@ pub enum HubSpotAct {
 
 pub(super) fn perform(hubspot: &HubSpot, act: HubSpotAct) -> Result<Value, ActError> {
     hubspot
-        .change(|store, context| apply(store, context, act))
+        .change_watched(Watch::User, |store, context| apply(store, context, act))
         .map_err(ActError::from)
 }
 

@@ -9,17 +9,22 @@
 //! - `POST /search`: at most 200 a page (V), 10,000 results then 400, 5 requests a second, index lag (T)
 //! - statuses belong to the address, not to the contact (V); `hs_email_optout` follows from them and is read-only (T)
 //! - e-mail addresses are stored in lower case; `createdate` and `lastmodifieddate` have milliseconds (T)
+//! - an app's webhooks: up to 100 events in a request to one target URL (T), one event for each changed property, writes by
+//!   the API too with `changeSource` `INTEGRATION` (T); signature version 3 (V); 5 s for an answer, 10 repetitions (T).
+//!   Target URL and client secret are entered by a user ([`HubSpotApp`])
 //! - 429 with `errorType: RATE_LIMIT` and `policyName`, `X-HubSpot-RateLimit-*` headers (T)
 //!
 //! What is not (V) is a switch where it matters: see [`HubSpotQuirks`].
 
 mod account;
 mod acts;
+mod app;
 mod batch;
 mod consent;
 mod contact;
 mod error;
 mod index;
+mod journal;
 mod limits;
 mod objects;
 mod preferences;
@@ -43,6 +48,7 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 
 pub use acts::HubSpotAct;
+pub use app::{AppSubscription, HubSpotApp};
 pub use consent::{LegalBasis, SubscriptionState};
 pub use properties::{
     CUSTOMER_NUMBER_PROPERTY, DELIVERABILITY_PROPERTY, NEWSLETTER, PropertyDefinition,
@@ -50,9 +56,12 @@ pub use properties::{
 };
 pub use quirks::{BatchErrors, HubSpotQuirks};
 
+use crate::hooks::{self, Outbox};
 use crate::server::{self, Running};
 use crate::settings::Settings;
 use crate::vendor::{ActError, Core, DumpPage, Seeded, Vendor};
+use app::{App, Event};
+use journal::Watch;
 use limits::Limits;
 use store::{Context, Store};
 
@@ -93,6 +102,8 @@ struct Inner {
     authorization: String,
     store: Mutex<Store>,
     limits: Mutex<Limits>,
+    app: Mutex<Option<Arc<App>>>,
+    outbox: Outbox<Event>,
 }
 
 impl HubSpot {
@@ -104,6 +115,8 @@ impl HubSpot {
             authorization: format!("Bearer {}", options.token),
             store: Mutex::new(Store::new()),
             limits: Mutex::new(Limits::new()),
+            app: Mutex::new(None),
+            outbox: Outbox::new(options.fault_seed),
         }))
     }
 
@@ -112,7 +125,7 @@ impl HubSpot {
     /// # Errors
     /// When the listener's address cannot be read.
     pub fn serve(&self, listener: TcpListener) -> std::io::Result<Running<Self>> {
-        server::serve(self.clone(), crate::router(self), listener)
+        server::serve(self.clone(), listener)
     }
 
     /// Serves the account on a free port of the loopback interface.
@@ -130,18 +143,54 @@ impl HubSpot {
         (store.live().len(), store.archived().len())
     }
 
+    /// Installs an app, or replaces the one that is there: its webhooks tell of changes from now on.
+    pub fn install_app(&self, app: HubSpotApp) {
+        *self.0.app.lock() = Some(Arc::new(App::new(app)));
+    }
+
+    /// Removes the app. Events that wait are given up.
+    pub fn remove_app(&self) {
+        *self.0.app.lock() = None;
+    }
+
+    fn app(&self) -> Option<Arc<App>> {
+        self.0.app.lock().clone()
+    }
+
     fn store(&self) -> MutexGuard<'_, Store> {
         self.0.store.lock()
     }
 
-    /// Runs a change under the present rules and time.
+    /// Runs a change by the API under the present rules and time.
     fn change<T>(&self, change: impl FnOnce(&mut Store, Context<'_>) -> T) -> T {
+        self.change_watched(Watch::Integration, change)
+    }
+
+    /// Runs a change by others, or one that nobody is told of.
+    fn change_watched<T>(
+        &self,
+        watch: Watch,
+        change: impl FnOnce(&mut Store, Context<'_>) -> T,
+    ) -> T {
         let settings = self.0.core.settings();
+        let app = self.app();
         let context = Context {
             now: self.0.core.clock.now(),
             quirks: &settings.quirks,
+            watch: if app.is_some() { watch } else { Watch::Nobody },
         };
-        change(&mut self.store(), context)
+        let mut store = self.store();
+        let changed = change(&mut store, context);
+        if let Some(app) = app {
+            let registry = store.registry();
+            let entries = store.journal.take();
+            let events = entries
+                .into_iter()
+                .filter_map(|entry| app.event(entry, context.now, &registry));
+            // Under the store's lock, so that events leave in the order of changes.
+            hooks::tell(self, events);
+        }
+        changed
     }
 }
 
@@ -162,6 +211,10 @@ impl Vendor for HubSpot {
             .merge(account::routes())
             .fallback(async || error::outside(StatusCode::NOT_FOUND))
             .with_state(self.clone())
+    }
+
+    fn control(&self) -> Router {
+        app::control(self.clone())
     }
 
     fn authorized(&self, headers: &HeaderMap) -> bool {

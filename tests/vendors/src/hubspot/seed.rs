@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use super::HubSpot;
 use super::consent::{Entry, LegalBasis, SubscriptionState};
 use super::contact::Contact;
+use super::journal::Watch;
 use super::properties::{
     CITY, COMPANY, COUNTRY, CUSTOMER_NUMBER, Changes, EMAIL, FIRSTNAME, JOBTITLE, LASTNAME, PHONE,
     SUBSCRIPTION_TYPES, by_name,
@@ -31,7 +32,7 @@ pub(super) fn fill(hubspot: &HubSpot, count: u64, seed: u64) -> Seeded {
         let people: Vec<Person> = (start..(start + CHUNK).min(count))
             .map(|index| person(seed, index))
             .collect();
-        hubspot.change(|store, context| {
+        hubspot.change_watched(Watch::Nobody, |store, context| {
             for person in people {
                 add(store, context, person, &explanation, &mut seeded);
             }

@@ -7,6 +7,7 @@ use super::consent::{ConsentBook, Entry, SubscriptionState, SuccessReason};
 use super::contact::Contact;
 use super::error::Problem;
 use super::index::SearchIndex;
+use super::journal::{Journal, Watch};
 use super::properties::{
     ADDITIONAL_EMAILS, BOUNCE_COUNT, BOUNCE_REASON, Changes, EMAIL, MERGED_IDS, OPTOUT, PropId,
     Registry, SUBSCRIPTION_TYPES, optout_of,
@@ -19,6 +20,8 @@ use crate::clock::Millis;
 pub(crate) struct Context<'a> {
     pub(crate) now: Millis,
     pub(crate) quirks: &'a HubSpotQuirks,
+    /// Who is told of the change.
+    pub(crate) watch: Watch,
 }
 
 impl Context<'_> {
@@ -48,6 +51,8 @@ pub(crate) struct Store {
     consents: ConsentBook,
     bounces: HashMap<Box<str>, Bounce>,
     index: SearchIndex,
+    /// What webhooks are to tell.
+    pub(crate) journal: Journal,
     next_id: u64,
 }
 
@@ -62,6 +67,7 @@ impl Store {
             consents: ConsentBook::default(),
             bounces: HashMap::new(),
             index: SearchIndex::default(),
+            journal: Journal::default(),
             next_id: 101,
         }
     }
@@ -192,6 +198,7 @@ impl Store {
         }
         contact.values.shrink_to_fit();
         self.derive(&mut contact);
+        self.journal.created(&contact, context.watch);
         Ok(self.put(contact, context))
     }
 
@@ -216,6 +223,7 @@ impl Store {
         if !moves && !context.quirks.noop_moves_lastmodified {
             return Ok((Arc::clone(current), false));
         }
+        let before = self.before(id, context);
         let mut contact = self.take(id)?;
         let email_before = contact.email().map(str::to_owned);
         for (property, value) in changes {
@@ -225,6 +233,8 @@ impl Store {
         if contact.email() != email_before.as_deref() {
             self.derive(&mut contact);
         }
+        self.journal
+            .changed(before.as_deref(), &contact, context.watch);
         Ok((self.put(contact, context), moves))
     }
 
@@ -237,6 +247,7 @@ impl Store {
         contact.modified = context.now;
         self.index.change(id, None, context.now, context.visible());
         self.archived.insert(id, Arc::new(contact));
+        self.journal.deleted(id, context.watch);
         true
     }
 
@@ -261,6 +272,7 @@ impl Store {
         contact.archived_at = None;
         contact.modified = context.now;
         self.derive(&mut contact);
+        self.journal.restored(id, context.watch);
         Ok(self.put(contact, context))
     }
 
@@ -276,6 +288,7 @@ impl Store {
                 None => return false,
             },
         };
+        self.journal.purged(id, context.watch);
         if let Some(email) = contact.email() {
             self.consents.forget(email);
             self.bounces.remove(email);
@@ -306,6 +319,7 @@ impl Store {
         let lost = self.take(other)?;
         self.index
             .change(other, None, context.now, context.visible());
+        let before = self.before(primary, context);
         let mut kept = self.take(primary)?;
         if let (Some(_), Some(email)) = (kept.email(), lost.email()) {
             append(&mut kept, ADDITIONAL_EMAILS, email);
@@ -331,6 +345,9 @@ impl Store {
         self.aliases.insert(other, kept.id);
         kept.modified = context.now;
         self.derive(&mut kept);
+        self.journal.merged(primary, other, kept.id, context.watch);
+        self.journal
+            .changed(before.as_deref(), &kept, context.watch);
         Ok(self.put(kept, context))
     }
 
@@ -389,6 +406,11 @@ impl Store {
     /// Direct access for seeding, before the contact exists.
     pub(crate) fn consents_mut(&mut self) -> &mut ConsentBook {
         &mut self.consents
+    }
+
+    /// The contact as it is before a change that somebody is told of.
+    fn before(&self, id: u64, context: Context<'_>) -> Option<Arc<Contact>> {
+        context.watch.then(|| self.live.get(&id).cloned()).flatten()
     }
 
     /// Takes a live contact out of the store and its unique values out of the directory.
@@ -465,10 +487,13 @@ impl Store {
         let Some(id) = self.holder(EMAIL, email) else {
             return;
         };
+        let before = self.before(id, context);
         let Ok(mut contact) = self.take(id) else {
             return;
         };
         self.derive(&mut contact);
+        self.journal
+            .changed(before.as_deref(), &contact, context.watch);
         if moves_lastmodified {
             contact.modified = context.now;
         }

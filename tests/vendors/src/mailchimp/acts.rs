@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::error::Problem;
+use super::journal::Source;
 use super::mask::{Mask, MemberMask};
 use super::member::{Frame, Member, MemberStatus, View};
 use super::merge::{self, MergeField};
@@ -83,13 +84,32 @@ pub enum MailchimpAct {
 
 pub(super) fn perform(mailchimp: &Mailchimp, act: MailchimpAct) -> Result<Value, ActError> {
     mailchimp
-        .change(Actor::Outside, true, |store, context| {
-            apply(store, context, act)
-        })
+        .change_from(
+            Actor::Outside,
+            Some(source(&act)),
+            true,
+            |store, context| apply(store, context, act),
+        )
         .map_err(|(problem, who)| match ActError::from(problem) {
             ActError::NotFound(_) => ActError::NotFound(who),
             refused @ ActError::Refused(_) => refused,
         })
+}
+
+/// Whose act it is to webhooks. Which of them Mailchimp's own acts, such as bounces, count as is (M).
+fn source(act: &MailchimpAct) -> Source {
+    match act {
+        MailchimpAct::Create { .. }
+        | MailchimpAct::ChangeEmail { .. }
+        | MailchimpAct::Unsubscribe { .. }
+        | MailchimpAct::Resubscribe { .. } => Source::User,
+        MailchimpAct::Edit { .. }
+        | MailchimpAct::HardBounce { .. }
+        | MailchimpAct::Archive { .. }
+        | MailchimpAct::Delete { .. }
+        | MailchimpAct::Tag { .. }
+        | MailchimpAct::AddMergeField { .. } => Source::Admin,
+    }
 }
 
 fn apply(
@@ -139,7 +159,9 @@ fn apply(
         MailchimpAct::Delete { member } => {
             let web_id = which(store, &member)?;
             let before = shown(store, web_id, member.clone());
-            store.forget(web_id).map_err(|problem| (problem, member))?;
+            store
+                .forget(web_id, context)
+                .map_err(|problem| (problem, member))?;
             return before;
         }
         MailchimpAct::Tag {

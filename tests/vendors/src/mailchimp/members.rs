@@ -257,9 +257,9 @@ async fn delete_permanent(
     Path((list, member)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
     check_list(&list)?;
-    mailchimp.change(Actor::Api, false, |store, _| {
+    mailchimp.change(Actor::Api, false, |store, context| {
         let web_id = store.find(&member).ok_or(Problem::NotFound)?.web_id;
-        store.forget(web_id)
+        store.forget(web_id, context)
     })?;
     mailchimp.core().stats.record(|w| w.deleted += 1);
     Ok(reply::empty(StatusCode::NO_CONTENT))

@@ -11,6 +11,10 @@
 //! - DELETE archives; `actions/delete-permanent` deletes, and the API cannot add the address again (V)
 //! - unsubscribed and cleaned members cannot be set to subscribed: 400 "Member In Compliance State" (T)
 //! - `last_changed` has whole seconds (V)
+//! - webhooks of the list: `subscribe`, `unsubscribe`, `profile`, `cleaned`, `upemail`, `campaign`; sources `user`, `admin`,
+//!   `api`; form-encoded `type`, `fired_at`, `data[...]`; a `GET` to the address before it is taken; 10 s for an answer; the
+//!   same address twice is two webhooks (V). Repeated for 75 minutes (T). Which fields `data` has is (T), which act is whose
+//!   and that tags tell nothing is (M)
 //! - 10 simultaneous connections; beyond, 429 without headers or a bare 403 (T)
 //!
 //! What is not (V) is a switch where it matters: see [`MailchimpQuirks`].
@@ -18,6 +22,7 @@
 mod acts;
 mod batch;
 mod error;
+mod journal;
 mod listing;
 mod lists;
 mod mask;
@@ -28,6 +33,7 @@ mod quirks;
 mod request;
 mod seed;
 mod store;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -41,6 +47,7 @@ use base64::engine::general_purpose::STANDARD;
 use parking_lot::{Mutex, MutexGuard};
 use serde_json::Value;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 
 pub use acts::MailchimpAct;
 pub use member::MemberStatus;
@@ -48,10 +55,13 @@ pub use merge::{MergeField, MergeType};
 pub use quirks::{Compliance, MailchimpQuirks, OverLimit};
 
 use crate::gate;
+use crate::hooks::{self, Outbox};
 use crate::server::{self, Running};
 use crate::settings::Settings;
 use crate::vendor::{ActError, Core, DumpPage, Seeded, Vendor};
+use journal::Source;
 use store::{Actor, Context, Store};
+use webhooks::Notification;
 
 /// The API key that the simulator accepts unless told otherwise; its ending names the data centre, as in real keys.
 pub const DEFAULT_KEY: &str = "simulated0mailchimp0key0000000000-us19";
@@ -89,6 +99,9 @@ struct Inner {
     core: Core<MailchimpQuirks>,
     key: String,
     store: Mutex<Store>,
+    outbox: Outbox<Notification>,
+    /// How many webhooks may be under way at once; Mailchimp does not say.
+    slots: Arc<Semaphore>,
 }
 
 impl Mailchimp {
@@ -99,6 +112,8 @@ impl Mailchimp {
             core: Core::new(options.settings, options.fault_seed),
             key: options.key,
             store: Mutex::new(Store::new()),
+            outbox: Outbox::new(options.fault_seed),
+            slots: Arc::new(Semaphore::new(webhooks::SLOTS)),
         }))
     }
 
@@ -107,7 +122,7 @@ impl Mailchimp {
     /// # Errors
     /// When the listener's address cannot be read.
     pub fn serve(&self, listener: TcpListener) -> std::io::Result<Running<Self>> {
-        server::serve(self.clone(), crate::router(self), listener)
+        server::serve(self.clone(), listener)
     }
 
     /// Serves the account on a free port of the loopback interface.
@@ -139,15 +154,36 @@ impl Mailchimp {
         skip_merge_validation: bool,
         change: impl FnOnce(&mut Store, Context<'_>) -> T,
     ) -> T {
+        let source = match actor {
+            Actor::Api => Source::Api,
+            Actor::Outside => Source::User,
+        };
+        self.change_from(actor, Some(source), skip_merge_validation, change)
+    }
+
+    /// The same, with what webhooks tell of whose act it is.
+    fn change_from<T>(
+        &self,
+        actor: Actor,
+        source: Option<Source>,
+        skip_merge_validation: bool,
+        change: impl FnOnce(&mut Store, Context<'_>) -> T,
+    ) -> T {
         let settings = self.0.core.settings();
-        let now = self.0.core.clock.now().seconds();
+        let mut store = self.store();
         let context = Context {
-            now,
+            now: self.0.core.clock.now().seconds(),
             actor,
+            // Without webhooks there is nobody to tell.
+            source: source.filter(|_| !store.webhooks.is_empty()),
             quirks: &settings.quirks,
             skip_merge_validation,
         };
-        change(&mut self.store(), context)
+        let changed = change(&mut store, context);
+        let notifications = webhooks::notifications(&mut store);
+        // Under the store's lock, so that they leave in the order of changes.
+        hooks::tell(self, notifications);
+        changed
     }
 }
 
@@ -165,6 +201,7 @@ impl Vendor for Mailchimp {
             .merge(listing::routes())
             .merge(members::routes())
             .merge(batch::routes())
+            .merge(webhooks::routes())
             .fallback(async || error::outside(StatusCode::NOT_FOUND))
             .with_state(self.clone())
     }

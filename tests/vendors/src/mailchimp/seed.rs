@@ -32,7 +32,7 @@ pub(super) fn fill(mailchimp: &Mailchimp, count: u64, seed: u64) -> Seeded {
                 someone.as_member()
             })
             .collect();
-        mailchimp.change(Actor::Outside, true, |store, context| {
+        mailchimp.change_from(Actor::Outside, None, true, |store, context| {
             for (standing, person) in people {
                 add(store, context.now, standing, person, &mut seeded);
             }

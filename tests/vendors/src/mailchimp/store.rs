@@ -6,9 +6,11 @@ use std::sync::Arc;
 use md5::{Digest, Md5};
 
 use super::error::{FieldError, Problem};
+use super::journal::{Journal, Kind, Source};
 use super::member::{Hash, Member, MemberStatus, hash_of, is_address, looks_fake};
 use super::merge::{self, MergeChanges, MergeField};
 use super::quirks::{Compliance, MailchimpQuirks};
+use super::webhooks::Webhook;
 use crate::clock::Seconds;
 
 /// Who asks for a change.
@@ -25,6 +27,8 @@ pub(crate) enum Actor {
 pub(crate) struct Context<'a> {
     pub(crate) now: Seconds,
     pub(crate) actor: Actor,
+    /// Whose act it is to webhooks; `None`: nobody is told.
+    pub(crate) source: Option<Source>,
     pub(crate) quirks: &'a MailchimpQuirks,
     /// `skip_merge_validation`: required merge fields may be empty (V).
     pub(crate) skip_merge_validation: bool,
@@ -93,6 +97,9 @@ pub(crate) struct Store {
     /// Deleted for good.
     forgotten: HashSet<Hash>,
     counts: Counts,
+    /// What webhooks are to tell.
+    pub(crate) journal: Journal,
+    pub(crate) webhooks: Vec<Webhook>,
     next_id: u64,
 }
 
@@ -106,6 +113,8 @@ impl Store {
             by_contact: HashMap::new(),
             forgotten: HashSet::new(),
             counts: Counts::default(),
+            journal: Journal::default(),
+            webhooks: Vec::new(),
             next_id: 500_001,
         }
     }
@@ -136,6 +145,12 @@ impl Store {
         }
         Arc::make_mut(&mut self.fields).push(field);
         Ok(self.fields.len() - 1)
+    }
+
+    /// The id of a new webhook.
+    pub(crate) fn webhook_id(&mut self) -> String {
+        self.next_id += 1;
+        hex::encode(&Md5::digest(self.next_id.to_be_bytes())[..5])
     }
 
     /// Members that are not archived.
@@ -246,7 +261,11 @@ impl Store {
         self.check_required(&member, context)?;
         self.next_id += 1;
         self.forgotten.remove(&hash);
-        Ok(self.put(member))
+        let member = self.put(member);
+        if status == MemberStatus::Subscribed {
+            self.journal.add(Kind::Subscribe, &member, context);
+        }
+        Ok(member)
     }
 
     /// Changes a member and answers it and whether anything changed. An archived member that is given a status is back.
@@ -293,7 +312,9 @@ impl Store {
         }
         member.changed = context.now;
         self.take(web_id);
-        Ok((self.put(member), changed))
+        let member = self.put(member);
+        self.journal.changed(&current, &member, context);
+        Ok((member, changed))
     }
 
     /// Changes tags; answers whether anything changed.
@@ -336,14 +357,16 @@ impl Store {
         member.archived = true;
         member.changed = context.now;
         self.take(web_id);
-        self.put(member);
+        let member = self.put(member);
+        self.journal.left(&member, "archive", context);
         Ok(())
     }
 
     /// Deletes a member for good; the API cannot add the address again.
-    pub(crate) fn forget(&mut self, web_id: u64) -> Result<(), Problem> {
+    pub(crate) fn forget(&mut self, web_id: u64, context: Context<'_>) -> Result<(), Problem> {
         let member = self.take(web_id).ok_or(Problem::NotFound)?;
         self.forgotten.insert(member.hash);
+        self.journal.left(&member, "delete", context);
         Ok(())
     }
 
