@@ -128,7 +128,6 @@ pub async fn write_batch(
     intents: Vec<Intent>,
 ) -> Result<Wrote, SyncError> {
     let mut resolutions = Vec::with_capacity(intents.len());
-    context.still_leased().await?;
     // From looking until sending, nothing new is stored.
     let alone = (
         context.observing(Side::A).await,
@@ -145,6 +144,7 @@ pub async fn write_batch(
     if !intents.is_empty() {
         let collection = &context.collection(side).name;
         let ops = operations(context, side, &intents, &seen);
+        context.still_leased().await?;
         match context.connector(side).write(collection, ops).await {
             Ok(outcomes) => {
                 let mut unknown = Vec::new();

@@ -85,9 +85,11 @@ impl SimConnector {
 
     /// A call begins: it is counted, and takes its time to the system.
     async fn begin(&self, call: Call, allowed: impl Fn(Quirk) -> bool) -> Under<'_> {
+        // A process may stand still between its last look and the call, too.
+        let begun = self.world.state().step;
         self.process.goes_on(&self.world.clock).await;
         let now = self.world.clock.now();
-        let (fault, begun) = {
+        let fault = {
             let mut state = self.world.state();
             let state = &mut *state;
             let fault = state.fault(self.system, call, allowed);
@@ -98,7 +100,7 @@ impl SimConnector {
                 },
                 now,
             );
-            (fault, state.step)
+            fault
         };
         let under = Under {
             connector: self,
