@@ -11,6 +11,7 @@ mod erase;
 mod error;
 mod history;
 mod lookup;
+mod observing;
 mod operator;
 mod outbox;
 mod planner;

@@ -378,8 +378,10 @@ impl Reader {
                 .into_iter()
                 .map(|entity| context.observed(self.side, entity))
                 .collect();
-            changes.push(context.losers(self.side, &records));
-            changes.push(context.opt_outs(self.side, &records).await?);
+            changes.push(context.losers(self.side, &records).await?);
+            let seen: Vec<&Observed> = records.iter().collect();
+            let opt_outs = context.opt_outs(self.side, &seen, &page.tombstones).await?;
+            changes.push(opt_outs);
             changes.push(Change::Observe {
                 endpoint,
                 source: Source::Listing,
@@ -532,9 +534,11 @@ pub async fn observe_fetched(
             }
         }
     }
+    let seen: Vec<&Observed> = records.iter().collect();
+    let opt_outs = context.opt_outs(side, &seen, &tombstones).await?;
     Ok(vec![
-        context.losers(side, &records),
-        context.opt_outs(side, &records).await?,
+        context.losers(side, &records).await?,
+        opt_outs,
         Change::Observe {
             endpoint: context.endpoint(side).clone(),
             source: Source::Fetch,

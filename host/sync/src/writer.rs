@@ -134,10 +134,11 @@ pub async fn write_batch(
         context.observing(Side::B).await,
     );
     let sent = context.store().sequence();
-    let intents = withdraw_outdated_opt_ins(context, side, intents, &mut resolutions).await?;
     let seen = targets(context, side, &intents).await?;
     let intents = withdraw_overtaken(context, side, intents, &seen, &mut resolutions).await?;
     let intents = withdraw_outdated(context, side, intents, &seen, &mut resolutions).await?;
+    // Last of all: other syncs go on storing what they read.
+    let intents = withdraw_outdated_opt_ins(context, side, intents, &mut resolutions).await?;
     drop(alone);
     let mut failed = None;
     let mut stopped = None;
