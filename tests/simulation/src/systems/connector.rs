@@ -18,7 +18,7 @@ use crate::story::{Call, Fault};
 use crate::systems::applying::{Applied, Extent};
 use crate::systems::listing::Shows;
 use crate::systems::{By, System};
-use crate::time::Millis;
+use crate::time::{Millis, millis};
 use crate::world::{State, World, side_name};
 
 /// How long a system is away, in milliseconds.
@@ -465,6 +465,7 @@ impl SimConnector {
     /// One item arrives and is applied, and the checkers look on.
     fn item(&self, under: &Under<'_>, op: &WriteOp, extent: Extent) -> Applied {
         let now = self.world.clock.now();
+        let host_now = millis(self.world.clock.host_now());
         let mut state = self.world.state();
         let state: &mut State = &mut state;
         state.step += 1;
@@ -490,7 +491,7 @@ impl SimConnector {
             begun: under.begun,
         };
         state.check(
-            |facts, checks, findings| checks.arrives(facts, &arrival, now, findings),
+            |facts, checks, findings| checks.arrives(facts, &arrival, host_now, findings),
             now,
         );
         let before =
