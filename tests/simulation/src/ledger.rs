@@ -469,6 +469,15 @@ impl Ledger {
             {
                 sync.apart.extend(named(detail));
             }
+            // That the value of a side holds from which the field does not flow means that both keep theirs.
+            if let Verdict::Take(side) = decision.verdict
+                && let Some(mapping) = agreement.mapping_called(&decision.about)
+                && !mapping.to[side.other().index()]
+            {
+                let about = Some(decision.about.clone());
+                sync.left
+                    .insert((decision.side, decision.record.clone(), about));
+            }
         }
         for (side, record, keep) in &notes.resolved {
             sync.conflicts
