@@ -60,12 +60,21 @@ pub fn settle(
         if let Some(rule) = policy.consents.iter().find(|rule| &rule.name == name)
             && let Some(said) = consent::find(rule, target, &written.consents)
         {
-            let opted_out_since = said.state == ConsentState::Unsubscribed
-                && *planned.image(target) != ConsentState::Unsubscribed;
-            if opted_out_since {
+            let opted_out = said.state == ConsentState::Unsubscribed;
+            let restricted = *planned.image(target) == ConsentState::Unsubscribed;
+            // Some remotes answer a create with the record that an earlier attempt has made, and some people opt in again
+            // before it is found: it was not told of the opt-out then.
+            let untold = restricted
+                && matches!(intent.effect, Effect::Create)
+                && !matches!(
+                    said.state,
+                    ConsentState::Unsubscribed | ConsentState::Unspecified
+                );
+            if opted_out && !restricted || untold {
                 // That is news, whatever was written.
                 *consent::image_mut(&mut images, target) = ConsentState::Unspecified;
                 images.since[target.index()] = None;
+                images.told[target.index()] &= !untold;
             } else {
                 *consent::image_mut(&mut images, target) = said.state.clone();
                 images.since[target.index()] = consent::opted_out(said);
@@ -238,17 +247,26 @@ pub fn shows_more(base: &Base, intent: &Intent, written: &Entity, policy: &Polic
     fields || consents
 }
 
-/// Whether the answer to a write shows something in a mapped field that was neither written nor known.
-pub fn tells_more(intent: &Intent, known: &Fields, written: &Entity, policy: &Policy) -> bool {
-    policy.fields.iter().any(|rule| {
+/// Whether the answer to a write shows something in a mapped field or a consent that was neither written nor known.
+pub fn tells_more(intent: &Intent, known: &Observation, written: &Entity, policy: &Policy) -> bool {
+    let target = intent.target;
+    let consents = policy.consents.iter().any(|rule| {
+        let told = consent::find(rule, target, &intent.consents).is_some();
+        let shown = consent::find(rule, target, &written.consents);
+        let known = consent::find(rule, target, &known.consents)
+            .map_or(&ConsentState::Unspecified, |known| &known.state);
+        !told && shown.is_some_and(|shown| shown.state != *known)
+    });
+    let fields = policy.fields.iter().any(|rule| {
         let name = rule.field(intent.target);
         let shown = written.fields.get(name);
         !intent.patch.contains_key(name)
             && shown.is_some_and(|shown| {
-                let known = known.get(name).unwrap_or(&Value::Null);
+                let known = known.fields.get(name).unwrap_or(&Value::Null);
                 !rule.normalizer.same(shown, known)
             })
-    })
+    });
+    fields || consents
 }
 
 /// What the remote holds after a write, where its answer left something out: what was sent.

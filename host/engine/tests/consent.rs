@@ -4,9 +4,13 @@
 mod support;
 
 use samspel_engine::plan::differences;
-use samspel_model::{ConsentState, Side};
+use samspel_engine::settle;
+use samspel_model::intent::{Effect, Intent};
+use samspel_model::link::ConsentBase;
+use samspel_model::store::Observation;
+use samspel_model::{Base, ConsentState, Entity, Fields, Side};
 use serde_json::json;
-use support::{SPEC, World, consent, policy};
+use support::{SPEC, World, at, consent, fields, policy, seen};
 
 const EARLY: &str = "2026-01-01T00:00:00Z";
 const LATE: &str = "2026-03-01T00:00:00Z";
@@ -152,4 +156,87 @@ fn an_opt_out_that_a_side_did_not_take_is_a_difference_unless_it_knows_none_with
     world.say(Side::B, consent(ConsentState::Unspecified, None));
     world.base.consents.get_mut("email/marketing").unwrap().b = ConsentState::Unsubscribed;
     assert_eq!(differences(&world.link(), &policy), ["email/marketing"]);
+}
+
+/// A write to B that carries these consents.
+fn intent(effect: Effect, consents: Vec<samspel_model::Consent>) -> Intent {
+    Intent {
+        id: "w".to_owned(),
+        run: "r".to_owned(),
+        target: Side::B,
+        source_record: "a".into(),
+        link: None,
+        effect,
+        patch: Fields::new(),
+        before: Fields::new(),
+        consents,
+        deliverability: None,
+        precondition: None,
+        base: Base::default(),
+        shared: Vec::new(),
+        restricts: false,
+        and_more: false,
+        overrules: None,
+        told: Vec::new(),
+    }
+}
+
+fn entity(seen: Observation) -> Entity {
+    Entity {
+        id: seen.id,
+        revision: None,
+        fields: seen.fields,
+        consents: seen.consents,
+        deliverability: None,
+        aliases: Vec::new(),
+        modified: None,
+    }
+}
+
+#[test]
+fn a_create_that_is_answered_with_an_opt_in_did_not_tell_of_the_opt_out() {
+    let policy = policy(SPEC);
+    let opt_out = consent(ConsentState::Unsubscribed, Some(EARLY));
+    let mut create = intent(Effect::Create, vec![opt_out]);
+    let planned = ConsentBase {
+        a: ConsentState::Unsubscribed,
+        b: ConsentState::Unsubscribed,
+        since: [Some(at(EARLY)); 2],
+        told: [true; 2],
+    };
+    let name = "email/marketing";
+    create.base.consents.insert(name.to_owned(), planned);
+    for (answer, told) in [
+        (ConsentState::Unsubscribed, true),
+        (ConsentState::Unspecified, true),
+        (ConsentState::Subscribed, false),
+    ] {
+        let mut made = seen("b", json!({ "address": "ann@x.org" }));
+        made.consents = vec![consent(answer, Some(LATE))];
+        let made = entity(made);
+        let mut base = Base::default();
+        settle::settle(&mut base, &create, &made, &policy, at(LATE), false);
+        assert_eq!(base.consents[name].told, [true, told]);
+        // What it says is planned as news.
+        assert_eq!(settle::shows_more(&base, &create, &made, &policy), !told);
+    }
+}
+
+#[test]
+fn an_answer_that_shows_another_consent_than_was_known_tells_more() {
+    let policy = policy(SPEC);
+    let mut known = seen("b", json!({ "address": "ann@x.org" }));
+    known.consents = vec![consent(ConsentState::Unsubscribed, Some(EARLY))];
+    let mut update = intent(Effect::Update("b".into()), Vec::new());
+    update.patch = fields(json!({ "address": "bea@x.org" }));
+    // The remote forgets with the address what the person agreed to.
+    let mut written = entity(seen("b", json!({ "address": "bea@x.org" })));
+    written.consents = vec![consent(ConsentState::Unspecified, None)];
+    assert!(settle::tells_more(&update, &known, &written, &policy));
+    written.consents = known.consents.clone();
+    assert!(!settle::tells_more(&update, &known, &written, &policy));
+    // It is what was written.
+    update.consents = vec![consent(ConsentState::Subscribed, Some(LATE))];
+    written.consents = update.consents.clone();
+    assert!(!settle::tells_more(&update, &known, &written, &policy));
 }

@@ -801,6 +801,14 @@ pub trait Store: Send + Sync {
         limit: u32,
     ) -> Result<Vec<Intent>, StoreError>;
 
+    /// Updates of these records that other syncs have decided and not settled, by sync and id.
+    async fn writes_of_others(
+        &self,
+        sync: &str,
+        endpoint: &Endpoint,
+        ids: &[RecordId],
+    ) -> Result<Vec<Intent>, StoreError>;
+
     /// Decisions left to a person, oldest first, after so many.
     async fn conflicts(
         &self,

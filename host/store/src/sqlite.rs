@@ -393,6 +393,29 @@ impl Store for SqliteStore {
         bodies("intent", &rows)
     }
 
+    async fn writes_of_others(
+        &self,
+        sync: &str,
+        endpoint: &Endpoint,
+        records: &[RecordId],
+    ) -> Result<Vec<Intent>, StoreError> {
+        let rows: Vec<(String, String)> = sqlx::query_as(
+            "SELECT i.id, i.body FROM sync s CROSS JOIN intent i ON i.tenant = s.tenant AND i.sync = s.sync \
+             WHERE s.tenant = ? AND s.account = ? AND s.collection = ? AND s.sync <> ? \
+             AND i.body ->> '$.target' = s.side \
+             AND i.body ->> '$.effect.update' IN (SELECT value FROM json_each(?)) ORDER BY i.sync, i.id",
+        )
+        .bind(&self.context.tenant)
+        .bind(&endpoint.account)
+        .bind(&endpoint.collection)
+        .bind(sync)
+        .bind(ids(records)?)
+        .fetch_all(&self.readers)
+        .await
+        .map_err(self.failed("listing the intents of other syncs"))?;
+        bodies("intent", &rows)
+    }
+
     async fn conflicts(
         &self,
         sync: &str,

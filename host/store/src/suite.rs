@@ -86,6 +86,7 @@ macro_rules! for_each_fact {
             a_record_cannot_be_linked_twice,
             a_link_can_move_in_one_commit,
             intents_come_and_go,
+            updates_of_other_syncs_are_found_by_their_record,
             conflicts_are_replaced_and_removed_by_subject,
             parked_records_come_and_go,
             conflicts_and_parked_records_are_paged,

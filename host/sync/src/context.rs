@@ -5,22 +5,19 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
-use samspel_engine::{Policy, consent, matching, settle};
+use samspel_engine::{Policy, matching, settle};
 use samspel_model::intent::{Effect, Intent};
-use samspel_model::journal::{JournalEntry, JournalKind};
-use samspel_model::link::Restriction;
-use samspel_model::store::{
-    Change, Commit, Endpoint, Lease, Observation, Observed, Receipt, RecordRestriction, Step,
-};
+use samspel_model::store::{Change, Commit, Endpoint, Lease, Observation, Observed, Receipt, Step};
 use samspel_model::{
-    Clock, Collection, Connector, Entity, Failure, Fields, Guard, Ids, Link, Presence, RecordId,
-    Side, Store,
+    Clock, Collection, Connector, Entity, Failure, Fields, Guard, Ids, Presence, RecordId, Side,
+    Store,
 };
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::error::SyncError;
 use crate::offers::Offered;
+use crate::observing::Lost;
 use crate::retry::retry;
 use crate::{Party, SyncParts};
 
@@ -76,7 +73,7 @@ impl InFlight {
     }
 
     /// Something was read of a record: the values that a write under way overwrites, which are told once.
-    fn overwritten(
+    pub fn overwritten(
         &mut self,
         side: Side,
         id: &RecordId,
@@ -125,13 +122,6 @@ impl Flying {
         }
         is_news
     }
-}
-
-/// A value that a write under way overwrites.
-struct Lost {
-    intent: Arc<Intent>,
-    field: String,
-    value: Value,
 }
 
 /// The records that must not be planned while an intent is under way.
@@ -293,78 +283,6 @@ impl Context {
         self.in_flight
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// What was read is about to be stored: the journal tells which of it writes under way will overwrite.
-    pub fn losers(&self, side: Side, read: &[Observed]) -> Change {
-        let mut in_flight = self.in_flight();
-        let lost = read.iter().flat_map(|observed| {
-            let entity = &observed.entity;
-            in_flight.overwritten(side, &entity.id, &entity.fields, self.policy())
-        });
-        let entries = lost.map(|lost| JournalEntry {
-            at: self.now(),
-            run: Some(lost.intent.run.clone()),
-            kind: JournalKind::Lost,
-            link: lost.intent.link.clone(),
-            side: Some(side),
-            record: lost.intent.effect.target_record().cloned(),
-            detail: json!({
-                "field": lost.field,
-                "value": lost.value,
-                "why": "it was read while the record was being written",
-            }),
-        });
-        Change::Journal(entries.collect())
-    }
-
-    /// What was read is about to be stored: dated opt-outs are in force from then on, for the records and their partners,
-    /// whoever gets to plan them.
-    pub async fn opt_outs(&self, side: Side, read: &[Observed]) -> Result<Change, SyncError> {
-        let mut seen = Vec::new();
-        for observed in read {
-            for rule in &self.policy().consents {
-                let said = consent::find(rule, side, &observed.entity.consents);
-                let restriction = said.and_then(|said| {
-                    Some(Restriction {
-                        account: self.endpoint(side).account.clone(),
-                        at: consent::opted_out(said)?,
-                        evidence: said.evidence.clone(),
-                    })
-                });
-                seen.extend(
-                    restriction.map(|restriction| (&observed.entity.id, rule, restriction)),
-                );
-            }
-        }
-        if seen.is_empty() || !Guard::OptOutIsRemembered.stands() {
-            return Ok(Change::Restrict(Vec::new()));
-        }
-        let ids: Vec<RecordId> = seen.iter().map(|(id, ..)| (*id).clone()).collect();
-        let links: HashMap<RecordId, Link> = self
-            .store()
-            .links_by_record(self.name(), side, &ids)
-            .await?
-            .into_iter()
-            .map(|link| (link.record(side).clone(), link))
-            .collect();
-        let mut opt_outs = Vec::new();
-        for (id, rule, restriction) in seen {
-            let partner = links
-                .get(id)
-                .filter(|_| Guard::OptOutIsThePersons.stands())
-                .map(|link| (side.other(), link.record(side.other())));
-            for (at, id) in [(side, id)].into_iter().chain(partner) {
-                opt_outs.push(RecordRestriction {
-                    endpoint: self.endpoint(at).clone(),
-                    record: id.clone(),
-                    channel: rule.channel.clone(),
-                    purpose: rule.purpose(at).to_owned(),
-                    restriction: restriction.clone(),
-                });
-            }
-        }
-        Ok(Change::Restrict(opt_outs))
     }
 
     /// A record with the keys by which it can be matched.

@@ -12,6 +12,7 @@ mod error;
 mod history;
 mod lookup;
 mod offers;
+mod observing;
 mod operator;
 mod outbox;
 mod planner;

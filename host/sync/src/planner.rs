@@ -23,6 +23,7 @@ use crate::reader::{fetch, observe_fetched};
 
 use batch::Batch;
 use facts::Facts;
+pub use facts::MERGES;
 pub use preview::Preview;
 
 /// How many records are planned at once.

@@ -200,8 +200,10 @@ impl Reader {
         };
         let smallest = (self.limit >> HALVINGS).max(1);
         let (sent, page) = loop {
-            let sent = context.store().sequence();
+            // While a remote is away, other syncs may store what they see of it: only what is asked after that is newer.
+            let mut sent = context.store().sequence();
             let page = retry(context.clock(), context.ids(), "changes", || {
+                sent = context.store().sequence();
                 context.connector(self.side).changes(request.clone())
             })
             .await;
@@ -242,8 +244,24 @@ impl Reader {
     pub fn successor(&self, context: &Context, page: &ReadPage) -> Result<Self, SyncError> {
         let mut next = self.clone();
         next.limit = page.limit;
+        let number = self.number(page);
+        if let Some((snapshot, number)) = next.cursor.snapshot.as_mut().zip(number) {
+            snapshot.number = number;
+        }
         next.advance(context, &page.page)?;
         Ok(next)
+    }
+
+    /// The number of the snapshot that a page belongs to. It begins when its first page is asked for: what another sync
+    /// saw before that may be gone since, and would be missing unnoticed.
+    fn number(&self, page: &ReadPage) -> Option<Sequence> {
+        let snapshot = self.cursor.snapshot.as_ref()?;
+        let begins = snapshot.token.is_none();
+        Some(if begins {
+            snapshot.number.max(page.sent + 1)
+        } else {
+            snapshot.number
+        })
     }
 
     /// Moves the position behind a page.
@@ -340,13 +358,9 @@ impl Reader {
         read: ReadPage,
         behind: &Self,
     ) -> Result<Stored, SyncError> {
+        let number = self.number(&read);
         let ReadPage { page, sent, .. } = read;
         let endpoint = context.endpoint(self.side).clone();
-        let number = self
-            .cursor
-            .snapshot
-            .as_ref()
-            .map(|snapshot| snapshot.number);
         let ids_only = self.stage == Stage::Ids;
         let in_snapshot = ids_only || self.stage == Stage::Full;
         let count = (page.records.len() + page.tombstones.len()) as u64;
@@ -364,8 +378,10 @@ impl Reader {
                 .into_iter()
                 .map(|entity| context.observed(self.side, entity))
                 .collect();
-            changes.push(context.losers(self.side, &records));
-            changes.push(context.opt_outs(self.side, &records).await?);
+            changes.push(context.losers(self.side, &records).await?);
+            let seen: Vec<&Observed> = records.iter().collect();
+            let opt_outs = context.opt_outs(self.side, &seen, &page.tombstones).await?;
+            changes.push(opt_outs);
             changes.push(Change::Observe {
                 endpoint,
                 source: Source::Listing,
@@ -518,9 +534,11 @@ pub async fn observe_fetched(
             }
         }
     }
+    let seen: Vec<&Observed> = records.iter().collect();
+    let opt_outs = context.opt_outs(side, &seen, &tombstones).await?;
     Ok(vec![
-        context.losers(side, &records),
-        context.opt_outs(side, &records).await?,
+        context.losers(side, &records).await?,
+        opt_outs,
         Change::Observe {
             endpoint: context.endpoint(side).clone(),
             source: Source::Fetch,

@@ -212,7 +212,6 @@ async fn complete(
         .map(|intent| intent.id.clone())
         .zip(entities)
         .collect();
-    let intents = withdraw_outdated_opt_ins(context, side, intents, &mut resolutions).await?;
     let ids: Vec<RecordId> = found.values().map(|entity| entity.id.clone()).collect();
     let known: HashSet<RecordId> = context
         .store()
@@ -221,6 +220,7 @@ async fn complete(
         .into_iter()
         .map(|seen| seen.id)
         .collect();
+    let intents = withdraw_outdated_opt_ins(context, side, intents, &mut resolutions).await?;
     let collection = context.collection(side);
     for chunk in intents.chunks(collection.capabilities.max_write.max(1) as usize) {
         let rest = chunk
@@ -260,6 +260,7 @@ async fn complete(
                     }
                     entity.deliverability = written.deliverability.or(entity.deliverability);
                     entity.revision = written.revision.or(entity.revision);
+                    entity.modified = written.modified.or(entity.modified);
                     let written = Written {
                         entity,
                         source: Source::Write,

@@ -128,23 +128,24 @@ pub async fn write_batch(
     intents: Vec<Intent>,
 ) -> Result<Wrote, SyncError> {
     let mut resolutions = Vec::with_capacity(intents.len());
-    context.still_leased().await?;
     // From looking until sending, nothing new is stored.
     let alone = (
         context.observing(Side::A).await,
         context.observing(Side::B).await,
     );
     let sent = context.store().sequence();
-    let intents = withdraw_outdated_opt_ins(context, side, intents, &mut resolutions).await?;
     let seen = targets(context, side, &intents).await?;
     let intents = withdraw_overtaken(context, side, intents, &seen, &mut resolutions).await?;
     let intents = withdraw_outdated(context, side, intents, &seen, &mut resolutions).await?;
+    // Last of all: other syncs go on storing what they read.
+    let intents = withdraw_outdated_opt_ins(context, side, intents, &mut resolutions).await?;
     drop(alone);
     let mut failed = None;
     let mut stopped = None;
     if !intents.is_empty() {
         let collection = &context.collection(side).name;
         let ops = operations(context, side, &intents, &seen);
+        context.still_leased().await?;
         match context.connector(side).write(collection, ops).await {
             Ok(outcomes) => {
                 let mut unknown = Vec::new();

@@ -106,7 +106,7 @@ impl Agreement {
         let fields = Field::ALL
             .into_iter()
             .map(|field| {
-                let two_way = field == Field::Email || chance.percent(100);
+                let two_way = field == Field::Email || chance.percent(90);
                 let to = if two_way {
                     [true, true]
                 } else {

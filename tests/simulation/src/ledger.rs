@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::agreement::Agreement;
 use crate::field::Field;
-use crate::systems::{Standing, System};
+use crate::systems::{Record, Standing, System};
 
 /// What the one consent of this world is called.
 pub(crate) const CONSENT: &str = "email/marketing";
@@ -469,6 +469,15 @@ impl Ledger {
             {
                 sync.apart.extend(named(detail));
             }
+            // That the value of a side holds from which the field does not flow means that both keep theirs.
+            if let Verdict::Take(side) = decision.verdict
+                && let Some(mapping) = agreement.mapping_called(&decision.about)
+                && !mapping.to[side.other().index()]
+            {
+                let about = Some(decision.about.clone());
+                sync.left
+                    .insert((decision.side, decision.record.clone(), about));
+            }
         }
         for (side, record, keep) in &notes.resolved {
             sync.conflicts
@@ -588,12 +597,37 @@ impl Ledger {
                 }
             }
             // Merges are known as far as they were shown.
-            if let Some(shown) = shown(&(system, id.clone())) {
-                next.extend(shown.aliases.iter().map(|alias| (system, alias.clone())));
-                if let Standing::Merged(into) = &shown.standing {
-                    next.push((system, into.clone()));
-                }
+            let place = (system, id.clone());
+            // Only a record that is there tells which others were merged into it.
+            let told = self.shown.get(&place).into_iter().flatten();
+            next.extend(
+                told.filter(|(_, step)| *step < before)
+                    .filter_map(|(seq, _)| systems[system].records.get(&id)?.version(*seq))
+                    .filter(|version| version.is_live())
+                    .flat_map(|version| &version.aliases)
+                    .map(|alias| (system, alias.clone())),
+            );
+            if let Some(Standing::Merged(into)) = shown(&place).map(|shown| &shown.standing) {
+                next.push((system, into.clone()));
             }
+            let holds = |other: &RecordId, record: &Record| {
+                let told = self
+                    .shown
+                    .get(&(system, other.clone()))
+                    .into_iter()
+                    .flatten();
+                record.now().aliases.contains(&id)
+                    && told
+                        .filter(|(_, step)| *step < before)
+                        .filter_map(|(seq, _)| record.version(*seq))
+                        .any(|version| version.is_live() && version.aliases.contains(&id))
+            };
+            let records = systems[system].records.iter();
+            next.extend(
+                records
+                    .filter(|(other, record)| holds(other, record))
+                    .map(|(other, _)| (system, other.clone())),
+            );
             let absorbed = systems[system].records.keys().filter(|other| {
                 let last = shown(&(system, (*other).clone()));
                 last.is_some_and(|last| last.standing == Standing::Merged(id.clone()))

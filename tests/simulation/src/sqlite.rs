@@ -295,6 +295,19 @@ impl Store for Blocking {
         })
     }
 
+    async fn writes_of_others(
+        &self,
+        sync: &str,
+        endpoint: &Endpoint,
+        ids: &[RecordId],
+    ) -> Result<Vec<Intent>, StoreError> {
+        let (store, sync) = (self.store()?, sync.to_owned());
+        let (endpoint, ids) = (endpoint.clone(), ids.to_vec());
+        done(&self.runtime, async move {
+            store.writes_of_others(&sync, &endpoint, &ids).await
+        })
+    }
+
     async fn conflicts(
         &self,
         sync: &str,

@@ -341,6 +341,16 @@ impl Store for FaultyStore {
         self.read(self.inner.intents(sync, after, limit)).await
     }
 
+    async fn writes_of_others(
+        &self,
+        sync: &str,
+        endpoint: &Endpoint,
+        ids: &[RecordId],
+    ) -> Result<Vec<Intent>, StoreError> {
+        self.read(self.inner.writes_of_others(sync, endpoint, ids))
+            .await
+    }
+
     async fn conflicts(
         &self,
         sync: &str,

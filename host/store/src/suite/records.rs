@@ -1,5 +1,6 @@
 //! What a sync keeps: links, intents, conflicts, parked records, decisions, cursors, runs.
 
+use samspel_model::Removal;
 use samspel_model::consent::{Consent, ConsentState, Deliverability, DeliverabilityState};
 use samspel_model::intent::{Effect, Intent};
 use samspel_model::link::{Base, FieldBase, Link, LinkId};
@@ -181,6 +182,41 @@ pub async fn intents_come_and_go(store: Arc<dyn Store>) {
         intents[1..2]
     );
     assert_eq!(world.store.counts(SYNC).await.unwrap().intents, 1);
+}
+
+pub async fn updates_of_other_syncs_are_found_by_their_record(store: Arc<dyn Store>) {
+    let world = World::new(Arc::clone(&store)).await;
+    let other = World::of(Arc::clone(&store), OTHER, "shop", "crm").await;
+    let elsewhere = World::of(Arc::clone(&store), "elsewhere", "shop", "mail").await;
+    let to = |name: &str, target, effect| Intent {
+        target,
+        effect,
+        ..intent(name)
+    };
+    let found = to("i1", Side::B, Effect::Update(id("1")));
+    let changes = vec![
+        found.clone(),
+        to("i2", Side::B, Effect::Update(id("2"))),
+        // In its sync the endpoint is the other side.
+        to("i3", Side::A, Effect::Update(id("1"))),
+        to("i4", Side::B, Effect::Remove(id("1"), Removal::Archive)),
+        to("i5", Side::B, Effect::Create),
+    ];
+    other.commit(vec![Change::PutIntents(changes)]).await;
+    let own = to("i6", Side::A, Effect::Update(id("1")));
+    world.commit(vec![Change::PutIntents(vec![own])]).await;
+    let unrelated = to("i7", Side::B, Effect::Update(id("1")));
+    elsewhere
+        .commit(vec![Change::PutIntents(vec![unrelated])])
+        .await;
+    let asked = [id("9"), id("1")];
+    let writes = store.writes_of_others(SYNC, &crm(), &asked).await.unwrap();
+    assert_eq!(writes, [found]);
+    other
+        .commit(vec![Change::RemoveIntents(vec!["i1".to_owned()])])
+        .await;
+    let writes = store.writes_of_others(SYNC, &crm(), &asked).await.unwrap();
+    assert!(writes.is_empty());
 }
 
 pub async fn conflicts_are_replaced_and_removed_by_subject(store: Arc<dyn Store>) {

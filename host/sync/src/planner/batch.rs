@@ -371,7 +371,6 @@ impl<'a> Batch<'a> {
             }
             Some(Ending::Recreate(side)) => {
                 class = self.recreate(side, link, &seen, &mut intents);
-                changed = false;
             }
             Some(Ending::Remove(side, how)) => {
                 changed |= self.hold_removal(side, how, link, &seen, &mut subjects, &mut intents);

@@ -12,7 +12,7 @@ use crate::context::Context;
 use crate::error::SyncError;
 
 /// How often in a row records that were merged may have been merged again.
-const MERGES: usize = 8;
+pub const MERGES: usize = 8;
 
 /// What is known of the records of a batch and of those around them.
 #[derive(Default)]

@@ -31,6 +31,14 @@ impl Batch<'_> {
             Side::B => link.b = id.clone(),
         }
         let partner = link.record(at.other()).clone();
+        let busy = [(at, &id), (at, former.record(at)), (at.other(), &partner)]
+            .into_iter()
+            .any(|(side, record)| self.is_busy(side, record));
+        if busy {
+            // A write under way may pair the survivor, or settles the link under the id that it had.
+            self.planned.waiting_for_writes += 1;
+            return;
+        }
         let seen = [(at, id.clone()), (at.other(), partner)]
             .map(|record| self.facts.seen.get(&record).cloned());
         let [Some(own), Some(other)] = seen else {

@@ -1,5 +1,7 @@
 //! Storing what became of writes: links, observations, queues and the journal, in one transaction.
 
+mod taken;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -8,11 +10,9 @@ use samspel_model::intent::{Effect, Intent};
 use samspel_model::journal::{JournalEntry, JournalKind};
 use samspel_model::store::{
     Change, Conflict, Decision, Observed, Parked, RecordRestriction, Sequence, Source, Step,
-    subject,
 };
 use samspel_model::{
-    Absence, Base, ConsentState, Entity, Fetched, Fields, Guard, Link, LinkId, RecordId, Side,
-    Tombstone,
+    Absence, Base, ConsentState, Entity, Fields, Guard, Link, LinkId, RecordId, Side, Tombstone,
 };
 use serde_json::json;
 
@@ -21,8 +21,6 @@ use super::{Found, KEY_EXISTS, Resolution, Written, Wrote};
 use crate::accounts::{Class, Closing};
 use crate::context::Context;
 use crate::error::SyncError;
-use crate::reader::fetch;
-use crate::recovery;
 
 /// Stores what became of a batch, in one transaction. `sent`: the store's sequence when the remote was asked.
 pub async fn settle_all(
@@ -65,6 +63,8 @@ struct Settlement<'a> {
     told: Vec<Decision>,
     /// Records that were created for somebody who has opted out: source and new record.
     opted_out: Vec<(RecordId, RecordId)>,
+    /// Records to which an opt-out was written: that they show it is no news.
+    restricted: HashSet<RecordId>,
     /// Records that have a partner, and by which link.
     paired: HashMap<(Side, RecordId), LinkId>,
     /// Links of which the other record is created anew.
@@ -93,6 +93,7 @@ impl<'a> Settlement<'a> {
             removed: Vec::new(),
             told: Vec::new(),
             opted_out: Vec::new(),
+            restricted: HashSet::new(),
             paired: HashMap::new(),
             replaced: Vec::new(),
             reduced: Vec::new(),
@@ -149,11 +150,18 @@ impl<'a> Settlement<'a> {
                 self.close(intent, Closing::Again, wrote);
             }
             Resolution::Refused {
-                intent,
+                mut intent,
                 cause,
                 suppressed,
             } => {
                 let closing = self.refused(&intent, cause, suppressed, wrote);
+                if suppressed {
+                    // The remote has the last word: what an operator said is over, too, whatever becomes of the rest.
+                    let consents = &intent.base.consents;
+                    intent
+                        .told
+                        .retain(|told| !consents.contains_key(&told.about));
+                }
                 self.close(intent, closing, wrote);
             }
             Resolution::Taken(intent, holder) => {
@@ -247,7 +255,7 @@ impl<'a> Settlement<'a> {
             let of = written.iter().filter(|(_, entity)| entity.id == seen.id);
             for (intent, entity) in of {
                 let policy = self.context.policy();
-                if settle::tells_more(intent, &seen.fields, entity, policy) {
+                if settle::tells_more(intent, &seen, entity, policy) {
                     self.dirty[self.side.index()].push(seen.id.clone());
                 }
                 for (name, value) in settle::overwritten(intent, &seen.fields, Some(entity), policy)
@@ -261,20 +269,6 @@ impl<'a> Settlement<'a> {
             }
         }
         Ok(())
-    }
-
-    /// The rest of a change, without the key that another record has.
-    fn without_key(&self, intent: &Intent) -> Option<Intent> {
-        let rule = self.context.policy().match_rule();
-        let mut rest = intent.clone();
-        rest.patch.remove(rule.field(self.side))?;
-        rest.before.remove(rule.field(self.side));
-        rest.base.fields.remove(&rule.name);
-        rest.shared.retain(|shared| *shared != rule.name);
-        let is_change = matches!(rest.effect, Effect::Update(_));
-        let is_empty =
-            rest.patch.is_empty() && rest.consents.is_empty() && rest.deliverability.is_none();
-        (is_change && !is_empty).then_some(rest)
     }
 
     fn close(&mut self, intent: Intent, closing: Closing, wrote: &mut Wrote) {
@@ -387,6 +381,13 @@ impl<'a> Settlement<'a> {
                     }
                 }
                 let observed = self.context.observed(side, answer.unwrap_or(entity));
+                let consents = &intent.consents;
+                if consents
+                    .iter()
+                    .any(|consent| consent.state == ConsentState::Unsubscribed)
+                {
+                    self.restricted.insert(observed.entity.id.clone());
+                }
                 match source {
                     Source::Write => self.written.push(observed),
                     Source::Fetch => self.read.push(observed),
@@ -421,31 +422,6 @@ impl<'a> Settlement<'a> {
         self.changed_links.push(link.id.clone());
         self.links.insert(link.id.clone(), link);
         Closing::As(Class::Applied)
-    }
-
-    /// The remote answered a create with a record that belongs to another one of the other side.
-    fn made_for_another(&mut self, intent: &Intent, entity: Entity, wrote: &mut Wrote) -> Closing {
-        wrote.tally.conflicts += 1;
-        let detail = json!({ "records": [entity.id] });
-        self.conflicts.push(Conflict {
-            side: intent.target.other(),
-            record: intent.source_record.clone(),
-            about: subject::IDENTITY.to_owned(),
-            link: None,
-            at: self.context.now(),
-            why: format!(
-                "it was created in side {} before, as `{}`, which belongs to another record now",
-                self.side, entity.id
-            ),
-            detail: detail.clone(),
-        });
-        self.note(
-            intent,
-            JournalKind::Conflict,
-            json!({ "about": subject::IDENTITY, "values": detail }),
-        );
-        self.refetch[self.side.index()].push(entity.id);
-        Closing::As(Class::Conflict)
     }
 
     fn again(&mut self, intent: &Intent) {
@@ -558,92 +534,6 @@ impl<'a> Settlement<'a> {
         Closing::As(Class::Parked)
     }
 
-    async fn taken(
-        &mut self,
-        intent: &Intent,
-        holder: Option<RecordId>,
-        wrote: &mut Wrote,
-    ) -> Result<Closing, SyncError> {
-        let creating = matches!(intent.effect, Effect::Create);
-        let holder = match holder {
-            Some(id) => Some(id),
-            None => recovery::find_holder(self.context, self.side, intent).await,
-        };
-        let linked = match &holder {
-            Some(id) => !self
-                .context
-                .store()
-                .links_by_record(self.context.name(), self.side, std::slice::from_ref(id))
-                .await?
-                .is_empty(),
-            None => false,
-        };
-        match holder {
-            // It exists already and belongs to nobody: once it is read, the key links the two.
-            Some(id) if creating && !linked && self.reads_as_match(intent, &id).await? => {
-                self.replaced.extend(intent.link.clone());
-                self.refetch[self.side.index()].push(id);
-                self.dirty[intent.target.other().index()].push(intent.source_record.clone());
-                wrote.tally.abandoned += 1;
-                wrote
-                    .abandoned
-                    .push((intent.target.other(), intent.source_record.clone()));
-                self.note(
-                    intent,
-                    JournalKind::Abandoned,
-                    json!({ "why": "a record with the same key exists" }),
-                );
-                Ok(Closing::Again)
-            }
-            holder => {
-                wrote.tally.conflicts += 1;
-                let (side, record) = match &intent.link {
-                    Some(link) if !creating => (
-                        Side::A,
-                        self.links
-                            .get(link)
-                            .map_or_else(|| intent.source_record.clone(), |link| link.a.clone()),
-                    ),
-                    _ => (intent.target.other(), intent.source_record.clone()),
-                };
-                let which = holder.as_ref().map_or_else(
-                    || "which the remote does not name".to_owned(),
-                    |id| format!("`{id}`"),
-                );
-                self.conflicts.push(Conflict {
-                    side,
-                    record,
-                    about: subject::MERGE.to_owned(),
-                    link: intent.link.clone(),
-                    at: self.context.now(),
-                    why: format!(
-                        "side {} has another record with the same key, {which}; merge the two there",
-                        self.side
-                    ),
-                    detail: json!({ "side": self.side, "holder": holder }),
-                });
-                self.note(
-                    intent,
-                    JournalKind::Conflict,
-                    json!({ "about": subject::MERGE, "holder": holder }),
-                );
-                Ok(Closing::As(Class::Conflict))
-            }
-        }
-    }
-
-    /// Whether a record that is said to have the same key is found by ours, so that planning again leads somewhere.
-    async fn reads_as_match(&mut self, intent: &Intent, id: &RecordId) -> Result<bool, SyncError> {
-        let wanted = self.context.policy().match_key(self.side, &intent.patch);
-        let fetched = fetch(self.context, self.side, std::slice::from_ref(id)).await?;
-        Ok(fetched.answers.into_iter().any(|(_, answer)| match answer {
-            Fetched::Found(entity) => {
-                self.context.policy().match_key(self.side, &entity.fields) == wanted
-            }
-            Fetched::Absent(_) | Fetched::Failed(_) => false,
-        }))
-    }
-
     fn note(&mut self, intent: &Intent, kind: JournalKind, detail: serde_json::Value) {
         let about = intent.effect.target_record().map_or_else(
             || (intent.target.other(), intent.source_record.clone()),
@@ -721,6 +611,15 @@ impl<'a> Settlement<'a> {
     async fn store(mut self, step: Step, sent: Sequence) -> Result<(), SyncError> {
         let inherited = self.inherited().await?;
         self.believe_searches().await?;
+        let seen: Vec<&Observed> = self.written.iter().chain(&self.read).collect();
+        let seen: Vec<&Observed> = seen
+            .into_iter()
+            .filter(|seen| !self.restricted.contains(&seen.entity.id))
+            .collect();
+        let opt_outs = self
+            .context
+            .opt_outs(self.side, &seen, &self.tombstones)
+            .await?;
         let endpoint = self.context.endpoint(self.side).clone();
         let observe = |source, records, tombstones| Change::Observe {
             endpoint: endpoint.clone(),
@@ -758,6 +657,7 @@ impl<'a> Settlement<'a> {
         }
         changes.push(Change::PutDecisions(self.told));
         changes.push(Change::Restrict(inherited));
+        changes.push(opt_outs);
         changes.push(Change::PutConflicts(self.conflicts));
         changes.push(Change::Park(self.parked));
         changes.push(Change::PutIntents(self.reduced));

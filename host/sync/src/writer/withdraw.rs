@@ -1,6 +1,6 @@
 //! Writes that would not be decided any more, right before they are sent: they are given up, and planned again.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -9,64 +9,75 @@ use samspel_engine::plan::{LinkState, SideWrite, plan};
 use samspel_engine::settle;
 use samspel_model::intent::{Effect, Intent};
 use samspel_model::store::{Observation, RecordRestriction};
-use samspel_model::{Consent, ConsentState, Guard, Link, LinkId, RecordId, Side};
+use samspel_model::{Consent, ConsentState, Guard, Link, LinkId, Presence, RecordId, Side};
 
 use super::{Found, KEY_EXISTS, Resolution};
 use crate::context::Context;
 use crate::error::SyncError;
+use crate::planner::MERGES;
 
-/// An opt-in that was decided on is not sent if a newer opt-out has been seen since.
+/// How often opt-ins are looked at before they are sent, where something is stored meanwhile.
+const LOOKS: u32 = 8;
+
+/// Why a create is given up whose source is no longer there.
+const SOURCE_GONE: &str = "the record that it was to be created for is gone";
+
+/// An opt-in that was decided on is not sent if a newer opt-out has been seen since. Where something was stored while that
+/// was looked at, it is looked at once more: when this returns nothing is known that was not looked at.
 pub async fn withdraw_outdated_opt_ins(
     context: &Arc<Context>,
     side: Side,
     intents: Vec<Intent>,
     resolutions: &mut Vec<Resolution>,
 ) -> Result<Vec<Intent>, SyncError> {
-    let (grants, mut current): (Vec<_>, Vec<_>) = intents
+    let (mut grants, mut current): (Vec<_>, Vec<_>) = intents
         .into_iter()
         .partition(|intent| opt_in(intent).is_some());
-    if grants.is_empty() || !Guard::OptInIsCheckedAgain.stands() {
-        current.extend(grants);
-        return Ok(current);
-    }
-    let mut opted_out: HashMap<(Side, RecordId), Option<Timestamp>> = HashMap::new();
-    for asked in Side::BOTH {
-        let ids: Vec<RecordId> = grants
-            .iter()
-            .filter_map(|intent| record_of(intent, asked).cloned())
-            .collect();
-        let seen = context
-            .store()
-            .observations(context.endpoint(asked), &ids)
-            .await?;
-        for seen in seen {
-            let opt_out = seen
-                .consents
-                .iter()
-                .find(|consent| consent.state == ConsentState::Unsubscribed);
-            if let Some(consent) = opt_out {
-                opted_out.insert((asked, seen.id), consent.at);
+    if Guard::OptInIsCheckedAgain.stands() {
+        for _ in 0..LOOKS {
+            if grants.is_empty() {
+                break;
+            }
+            let looked = context.store().sequence();
+            grants = current_opt_ins(context, side, grants, resolutions).await?;
+            if context.store().sequence() == looked {
+                break;
             }
         }
     }
-    let mut restricted: HashMap<(Side, RecordId), Timestamp> = HashMap::new();
+    current.extend(grants);
+    Ok(current)
+}
+
+async fn current_opt_ins(
+    context: &Context,
+    side: Side,
+    grants: Vec<Intent>,
+    resolutions: &mut Vec<Resolution>,
+) -> Result<Vec<Intent>, SyncError> {
+    let mut current = Vec::with_capacity(grants.len());
+    let mut said: HashMap<(Side, RecordId), SaidNow> = HashMap::new();
     for asked in Side::BOTH {
-        let ids: Vec<RecordId> = grants
+        let ids = grants
             .iter()
             .filter_map(|intent| record_of(intent, asked).cloned())
             .collect();
-        let endpoint = context.endpoint(asked);
-        for row in context.store().restrictions(endpoint, &ids).await? {
-            let at = restricted.entry((asked, row.record)).or_default();
-            *at = row.restriction.at.max(*at);
-        }
+        said.extend(
+            said_now(context, asked, ids)
+                .await?
+                .into_iter()
+                .map(|(id, said)| ((asked, id), said)),
+        );
     }
     for intent in grants {
         let granted = opt_in(&intent).and_then(|consent| consent.at);
         let outdated = Side::BOTH.into_iter().any(|asked| {
-            let restricted =
-                record_of(&intent, asked).and_then(|id| opted_out.get(&(asked, id.clone())));
-            match restricted {
+            let Some(said) =
+                record_of(&intent, asked).and_then(|id| said.get(&(asked, id.clone())))
+            else {
+                return false;
+            };
+            let shows = match said.opted_out {
                 // The record that the opt-in came from has an opt-out now.
                 Some(_) if asked != side => true,
                 // The target's own opt-out is what older evidence must not lift. That the remote noted what it was
@@ -75,15 +86,13 @@ pub async fn withdraw_outdated_opt_ins(
                     Some(at) > intent.overrules && granted.is_none_or(|granted| granted <= at)
                 }),
                 None => false,
-            }
+            };
+            // An opt-out that was in force when this was decided was lifted with it.
+            let in_force = said
+                .restricted
+                .is_some_and(|at| granted.is_none_or(|granted| granted <= at));
+            shows || in_force
         });
-        // An opt-out that was in force when this was decided was lifted with it.
-        let outdated = outdated
-            || Side::BOTH.into_iter().any(|asked| {
-                record_of(&intent, asked)
-                    .and_then(|id| restricted.get(&(asked, id.clone())))
-                    .is_some_and(|at| granted.is_none_or(|granted| granted <= *at))
-            });
         if outdated {
             resolutions.push(Resolution::Abandoned(
                 intent,
@@ -95,6 +104,55 @@ pub async fn withdraw_outdated_opt_ins(
         }
     }
     Ok(current)
+}
+
+/// What is known now of the opt-outs of the person behind a record.
+#[derive(Debug, Clone, Copy, Default)]
+struct SaidNow {
+    /// The record shows one, or the one that it was merged into does; and when it was given.
+    opted_out: Option<Option<Timestamp>>,
+    /// The newest that is in force for them.
+    restricted: Option<Timestamp>,
+}
+
+/// What the people behind records of a side have said, also as the records that theirs were merged into.
+async fn said_now(
+    context: &Context,
+    side: Side,
+    ids: Vec<RecordId>,
+) -> Result<HashMap<RecordId, SaidNow>, SyncError> {
+    let endpoint = context.endpoint(side);
+    let mut people: Vec<(RecordId, SaidNow)> =
+        ids.into_iter().map(|id| (id, SaidNow::default())).collect();
+    // Each record as it is called by now.
+    let mut called: Vec<Option<RecordId>> = people.iter().map(|(id, _)| Some(id.clone())).collect();
+    for _ in 0..=MERGES {
+        let asked: Vec<RecordId> = called.iter().flatten().cloned().collect();
+        if asked.is_empty() {
+            break;
+        }
+        let seen: HashMap<RecordId, Observation> = context
+            .store()
+            .observations(endpoint, &asked)
+            .await?
+            .into_iter()
+            .map(|seen| (seen.id.clone(), seen))
+            .collect();
+        let rows = context.store().restrictions(endpoint, &asked).await?;
+        for ((_, said), called) in people.iter_mut().zip(&mut called) {
+            let Some(id) = called.take() else { continue };
+            let of = rows.iter().filter(|row| row.record == id);
+            said.restricted = of.map(|row| row.restriction.at).max().max(said.restricted);
+            let now = seen.get(&id);
+            let mut consents = now.into_iter().flat_map(|seen| &seen.consents);
+            let opt_out = consents.find(|consent| consent.state == ConsentState::Unsubscribed);
+            if let Some(consent) = opt_out {
+                said.opted_out = Some(consent.at.max(said.opted_out.flatten()));
+            }
+            *called = now.and_then(|seen| seen.merged_into.clone());
+        }
+    }
+    Ok(people.into_iter().collect())
 }
 
 /// The opt-in that an intent carries, if it carries one.
@@ -140,7 +198,8 @@ pub async fn targets(
 }
 
 /// Writes that were decided on what has been overtaken since are not sent: somebody changed the same field of the
-/// target meanwhile, or it is gone, or there is a record with the key of one that was to be created.
+/// target meanwhile, or it is gone; or the source of a record that was to be created is gone, or one with its key is
+/// there.
 pub async fn withdraw_overtaken(
     context: &Arc<Context>,
     side: Side,
@@ -168,10 +227,12 @@ pub async fn withdraw_overtaken(
             held.entry(key).or_default().push(id);
         }
     }
+    let gone = gone_sources(context, side, &intents).await?;
     let mut current = Vec::with_capacity(intents.len());
     for intent in intents {
         let holders = keys.get(&intent.id).and_then(|key| held.get(key));
         let why = match intent.effect.target_record() {
+            None if gone.contains(&intent.source_record) => Some(SOURCE_GONE),
             None => holders
                 .filter(|_| Guard::KeyMustBeUnique.stands())
                 .map(|_| KEY_EXISTS),
@@ -190,6 +251,31 @@ pub async fn withdraw_overtaken(
         }
     }
     Ok(current)
+}
+
+/// The records that are to be created on a side and are no longer there: they were deleted, or merged into others.
+async fn gone_sources(
+    context: &Context,
+    side: Side,
+    intents: &[Intent],
+) -> Result<HashSet<RecordId>, SyncError> {
+    let sources: Vec<RecordId> = intents
+        .iter()
+        .filter(|intent| matches!(intent.effect, Effect::Create))
+        .map(|intent| intent.source_record.clone())
+        .collect();
+    if sources.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let seen = context
+        .store()
+        .observations(context.endpoint(side.other()), &sources)
+        .await?;
+    Ok(seen
+        .into_iter()
+        .filter(|seen| seen.presence != Presence::Present)
+        .map(|seen| seen.id)
+        .collect())
 }
 
 /// Changes of people who have opted out since they were decided on wait until that is told, and what is known of an

@@ -129,10 +129,7 @@ fn known<'a>(
 
 /// Whether what the person says in a version was said by the person, and not by a write of ours.
 fn by_user(facts: &Facts<'_>, place: &Place, version: &Version) -> bool {
-    facts.systems[place.0]
-        .records
-        .get(&place.1)
-        .is_some_and(|record| record.said_by(version.seq) == By::User)
+    facts.systems[place.0].said_by(&place.1, version.seq) == By::User
 }
 
 /// When it was said, as far as the host can know.
@@ -141,10 +138,7 @@ fn said_at(facts: &Facts<'_>, place: &Place, version: &Version) -> Millis {
         .said
         .at
         .filter(|_| !facts.systems[place.0].has(Quirk::NoConsentDate))
-        .or_else(|| {
-            let record = facts.systems[place.0].records.get(&place.1)?;
-            record.said_since(version.seq)
-        })
+        .or_else(|| facts.systems[place.0].said_since(&place.1, version.seq))
         .unwrap_or(version.at)
 }
 

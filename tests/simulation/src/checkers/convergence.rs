@@ -5,16 +5,17 @@ use serde_json::Value;
 
 use crate::agreement::{Agreement, Newcomers};
 use crate::checkers::Facts;
-use crate::field::{Field, same};
+use crate::field::{Field, is_empty, same};
 use crate::ledger::{CONSENT, SyncLedger};
 use crate::quirk::Quirk;
-use crate::systems::{By, Record, System};
+use crate::systems::{By, Record, System, Version};
 use crate::violation::Findings;
 
 /// Everything rests.
 pub(crate) fn at_rest(facts: &Facts<'_>, findings: &mut Findings) {
-    for (sync, agreement) in facts.ledger.syncs.iter().zip(facts.agreements) {
-        pairs(facts, sync, agreement, findings);
+    let syncs = facts.ledger.syncs.iter().zip(facts.agreements);
+    for (index, (sync, agreement)) in syncs.enumerate() {
+        pairs(facts, index, agreement, findings);
         for side in Side::BOTH {
             singles(facts, sync, agreement, side, findings);
         }
@@ -28,7 +29,8 @@ fn waits(sync: &SyncLedger, records: &[RecordId; 2], about: &dyn Fn(&str) -> boo
         .any(|side| sync.waits(side, &records[side.index()], about))
 }
 
-fn pairs(facts: &Facts<'_>, sync: &SyncLedger, agreement: &Agreement, findings: &mut Findings) {
+fn pairs(facts: &Facts<'_>, index: usize, agreement: &Agreement, findings: &mut Findings) {
+    let sync = &facts.ledger.syncs[index];
     for link in sync.links.values() {
         let records: [Option<&Record>; 2] = Side::BOTH.map(|side| {
             facts.systems[agreement.system(side)]
@@ -96,9 +98,8 @@ fn pairs(facts: &Facts<'_>, sync: &SyncLedger, agreement: &Agreement, findings: 
             }
             let kept = match mapping.to {
                 [true, true] => false,
-                // What changes at the target of a one-way field stays there.
-                [false, true] => by_user(b, mapping.field),
-                [true, false] => by_user(a, mapping.field),
+                [false, true] => stays(index, mapping.field, a, b),
+                [true, false] => stays(index, mapping.field, b, a),
                 [false, false] => true,
             };
             if !kept {
@@ -115,22 +116,24 @@ fn pairs(facts: &Facts<'_>, sync: &SyncLedger, agreement: &Agreement, findings: 
     }
 }
 
-/// Whether what a record holds in a field was put there by somebody who uses the system.
-fn by_user(record: &Record, field: Field) -> bool {
-    let now = record.now();
-    record
+/// Whether the target of a one-way field keeps what it holds: somebody else put it there, the people who use the system or
+/// another sync, and nothing of that flows back. And a source that was made anew for its partner, to which nobody ever gave
+/// a value, has none to give.
+fn stays(sync: usize, field: Field, source: &Record, target: &Record) -> bool {
+    let value = |version: &Version| version.values[field.index()].clone();
+    let now = value(target.now());
+    let brought = target
         .versions
         .iter()
         .rev()
-        .take_while(|version| {
-            same(
-                field,
-                &version.values[field.index()],
-                &now.values[field.index()],
-            )
-        })
-        .last()
-        .is_some_and(|version| version.by == By::User)
+        .take_while(|version| same(field, &value(version), &now))
+        .last();
+    let by_others = brought.is_some_and(|version| version.by != By::Sync(sync));
+    by_others
+        || source
+            .versions
+            .iter()
+            .all(|version| is_empty(&value(version)))
 }
 
 fn consents(

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use samspel_model::WriteOp;
 
+use crate::checkers::invention::merged;
 use crate::checkers::{Arrival, Facts};
 use crate::field::{is_empty, same};
 use crate::ledger::Place;
@@ -83,9 +84,12 @@ fn edited(facts: &Facts<'_>, arrival: &Arrival<'_>, source: &Place, findings: &m
     }
     let records = |place: &Place| facts.systems[place.0].records.get(&place.1);
     let stored = facts.ledger.stored_before(&target, decided.step);
-    let (Some(here), Some(there), Some(seq)) = (records(&target), records(source), stored) else {
+    let (Some(here), Some(seq)) = (records(&target), stored) else {
         return;
     };
+    // What others held that were merged into the source had arrived, too.
+    let mut sources = vec![source.clone()];
+    merged(facts, &mut sources);
     let Some(version) = here.version(seq) else {
         return;
     };
@@ -104,10 +108,10 @@ fn edited(facts: &Facts<'_>, arrival: &Arrival<'_>, source: &Place, findings: &m
             .take_while(|version| same(field, &version.values[field.index()], value))
             .last()
             .is_some_and(|version| version.by == By::User);
-        let arrived = there
-            .versions
-            .iter()
-            .any(|version| same(field, &version.values[field.index()], value));
+        let arrived = sources.iter().filter_map(records).any(|there| {
+            let mut versions = there.versions.iter();
+            versions.any(|version| same(field, &version.values[field.index()], value))
+        });
         let left = sync
             .left
             .iter()

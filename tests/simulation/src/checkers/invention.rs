@@ -71,7 +71,7 @@ pub(crate) fn arrives(
 }
 
 /// Adds the records that were merged into some.
-fn merged(facts: &Facts<'_>, places: &mut Vec<Place>) {
+pub(super) fn merged(facts: &Facts<'_>, places: &mut Vec<Place>) {
     let mut index = 0;
     while index < places.len() {
         let (system, id) = places[index].clone();

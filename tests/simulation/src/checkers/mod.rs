@@ -175,7 +175,7 @@ impl Checks {
         }
     }
 
-    /// A write reaches a system, and is not applied yet.
+    /// A write reaches a system, and is not applied yet. `now`: by the host's clock.
     pub fn arrives(
         &mut self,
         facts: &Facts<'_>,

@@ -36,7 +36,7 @@ pub(crate) struct Valves {
 }
 
 impl Valves {
-    /// A write reaches a system.
+    /// A write reaches a system. `now`: by the clock of the host, which is to notice what it writes again and again.
     pub fn arrives(
         &mut self,
         facts: &Facts<'_>,

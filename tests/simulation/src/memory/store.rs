@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use samspel_model::intent::Intent;
+use samspel_model::intent::{Effect, Intent};
 use samspel_model::journal::JournalEntry;
 use samspel_model::store::{
     Commit, Conflict, Cursor, Decision, Dirty, Endpoint, JournalOf, Lease, Observation, Parked,
@@ -265,6 +265,31 @@ impl Store for MemoryStore {
                 .take(length(limit))
                 .map(|(_, intent)| intent.clone())
                 .collect()
+        })
+    }
+
+    async fn writes_of_others(
+        &self,
+        sync: &str,
+        endpoint: &Endpoint,
+        ids: &[RecordId],
+    ) -> Result<Vec<Intent>, StoreError> {
+        let ids = once(ids);
+        self.read(|state| {
+            let mut found = Vec::new();
+            for (name, side) in state.syncs_on(endpoint) {
+                let intents = of_sync(&state.intents, &name, String::new()).map(|(_, one)| one);
+                found.extend(
+                    intents
+                        .filter(|intent| *name != *sync && intent.target == side)
+                        .filter(|intent| match &intent.effect {
+                            Effect::Update(id) => ids.contains(id),
+                            Effect::Create | Effect::Remove(..) => false,
+                        })
+                        .cloned(),
+                );
+            }
+            found
         })
     }
 

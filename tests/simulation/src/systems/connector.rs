@@ -18,7 +18,7 @@ use crate::story::{Call, Fault};
 use crate::systems::applying::{Applied, Extent};
 use crate::systems::listing::Shows;
 use crate::systems::{By, System};
-use crate::time::Millis;
+use crate::time::{Millis, millis};
 use crate::world::{State, World, side_name};
 
 /// How long a system is away, in milliseconds.
@@ -85,9 +85,11 @@ impl SimConnector {
 
     /// A call begins: it is counted, and takes its time to the system.
     async fn begin(&self, call: Call, allowed: impl Fn(Quirk) -> bool) -> Under<'_> {
+        // A process may stand still between its last look and the call, too.
+        let begun = self.world.state().step;
         self.process.goes_on(&self.world.clock).await;
         let now = self.world.clock.now();
-        let (fault, begun) = {
+        let fault = {
             let mut state = self.world.state();
             let state = &mut *state;
             let fault = state.fault(self.system, call, allowed);
@@ -98,7 +100,7 @@ impl SimConnector {
                 },
                 now,
             );
-            (fault, state.step)
+            fault
         };
         let under = Under {
             connector: self,
@@ -463,6 +465,7 @@ impl SimConnector {
     /// One item arrives and is applied, and the checkers look on.
     fn item(&self, under: &Under<'_>, op: &WriteOp, extent: Extent) -> Applied {
         let now = self.world.clock.now();
+        let host_now = millis(self.world.clock.host_now());
         let mut state = self.world.state();
         let state: &mut State = &mut state;
         state.step += 1;
@@ -488,7 +491,7 @@ impl SimConnector {
             begun: under.begun,
         };
         state.check(
-            |facts, checks, findings| checks.arrives(facts, &arrival, now, findings),
+            |facts, checks, findings| checks.arrives(facts, &arrival, host_now, findings),
             now,
         );
         let before =

@@ -187,29 +187,6 @@ impl Record {
             .find(|version| version.seq == seq)
     }
 
-    /// Who brought what the person says in the version of a place.
-    pub fn said_by(&self, seq: u64) -> By {
-        self.said_first(seq).map_or(By::User, |version| version.by)
-    }
-
-    /// When what the person says in a version was said.
-    pub fn said_since(&self, seq: u64) -> Option<Millis> {
-        self.said_first(seq).map(|version| version.at)
-    }
-
-    /// The first of the versions up to this one that say the same.
-    fn said_first(&self, seq: u64) -> Option<&Arc<Version>> {
-        let mut back = self
-            .versions
-            .iter()
-            .rev()
-            .skip_while(|version| version.seq != seq);
-        let version = back.next()?;
-        back.take_while(|earlier| earlier.said == version.said)
-            .last()
-            .or(Some(version))
-    }
-
     /// The versions that were shown to the host, in that order.
     pub fn shown_versions(&self) -> impl DoubleEndedIterator<Item = &Arc<Version>> {
         self.shown.iter().filter_map(|(seq, _)| self.version(*seq))
@@ -265,6 +242,39 @@ impl System {
     /// A record as it is now.
     pub fn now(&self, id: &RecordId) -> Option<&Arc<Version>> {
         self.records.get(id).map(Record::now)
+    }
+
+    /// Who brought what the person says in a version of a record.
+    pub fn said_by(&self, id: &RecordId, seq: u64) -> By {
+        self.said_first(id, seq)
+            .map_or(By::User, |version| version.by)
+    }
+
+    /// When what the person says in a version was said.
+    pub fn said_since(&self, id: &RecordId, seq: u64) -> Option<Millis> {
+        self.said_first(id, seq).map(|version| version.at)
+    }
+
+    /// The first of the versions up to this one that say the same, as far as anybody can know to whom they were shown: two
+    /// opt-outs without a date are one, if what was said in between was never shown.
+    fn said_first(&self, id: &RecordId, seq: u64) -> Option<&Arc<Version>> {
+        let record = self.records.get(id)?;
+        let mut back = record
+            .versions
+            .iter()
+            .rev()
+            .skip_while(|version| version.seq != seq);
+        let version = back.next()?;
+        let said = self.consent(&version.said);
+        let mut first = version;
+        for earlier in back {
+            if self.consent(&earlier.said) == said {
+                first = earlier;
+            } else if record.shown.iter().any(|(shown, _)| *shown == earlier.seq) {
+                break;
+            }
+        }
+        Some(first)
     }
 
     /// The record that a merged one lives on in.
