@@ -143,6 +143,12 @@ impl Mailchimp {
         )
     }
 
+    /// Webhooks that the list has.
+    #[must_use]
+    pub fn webhooks(&self) -> usize {
+        self.store().webhooks.len()
+    }
+
     fn store(&self) -> MutexGuard<'_, Store> {
         self.0.store.lock()
     }
