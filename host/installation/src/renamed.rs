@@ -326,6 +326,18 @@ impl<S: Store> Store for Renamed<S> {
         self.store.intents(self.sync(sync), after, limit).await
     }
 
+    async fn writes_of_others(
+        &self,
+        sync: &str,
+        endpoint: &Endpoint,
+        ids: &[RecordId],
+    ) -> Result<Vec<Intent>, StoreError> {
+        let endpoint = self.endpoint(endpoint);
+        self.store
+            .writes_of_others(self.sync(sync), &endpoint, ids)
+            .await
+    }
+
     async fn conflicts(
         &self,
         sync: &str,
