@@ -123,7 +123,7 @@ impl Host {
             return Ok(None);
         }
         let key = self.vault().await?.key_for(ERASURE).await;
-        Ok(Some(Pseudonyms::new(&key.map_err(tokens::unusable)?)))
+        Ok(key.map_err(tokens::unusable)?.map(|key| Pseudonyms::new(&key)))
     }
 
     /// The same, to erase somebody: from now on the store needs the key.
