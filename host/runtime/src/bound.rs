@@ -22,7 +22,7 @@ use crate::convert::{self, Checker};
 use crate::engine::Runtime;
 use crate::error::BindError;
 use crate::guest::{self, Counters, Ended, Grants, GuestStats, State};
-use crate::outbound::Outbound;
+use crate::outbound::{Authorisation, Outbound};
 
 /// A connector bound to one account. Every call runs in a fresh instance.
 pub struct BoundConnector {
@@ -63,6 +63,23 @@ impl Runtime {
             outbound,
             counters: Counters::default(),
         })
+    }
+}
+
+impl Runtime {
+    /// What it takes to authorise a credential of an account whose secret is not there yet.
+    ///
+    /// # Errors
+    /// A setting, credential or endpoint override that is missing or wrong; see [`BindError`].
+    pub fn authorisation(
+        &self,
+        connector: &LoadedConnector,
+        account: &AccountConfig,
+        credential: &str,
+    ) -> Result<Authorisation, BindError> {
+        check_settings(&connector.descriptor, account)?;
+        let client = Arc::clone(&self.shared.client);
+        Authorisation::new(client, &connector.descriptor, account, credential)
     }
 }
 

@@ -11,6 +11,7 @@
 //! - `scrub`: secrets are taken out of what comes back.
 
 mod addresses;
+mod authorise;
 mod bind;
 mod budget;
 mod call;
@@ -26,6 +27,7 @@ mod scrub;
 mod signing;
 mod stats;
 mod template;
+mod token_endpoint;
 mod types;
 
 use std::sync::Arc;
@@ -45,6 +47,7 @@ use exchange::{Allowance, Answer, Outgoing, Wire};
 use retry::Retries;
 use scrub::Scrubber;
 
+pub use authorise::{Authorisation, Begun};
 pub use call::Call;
 pub use exchange::Client;
 pub use types::{Algorithm, HttpError, OutboundStats, Request, Response, SecretError};
