@@ -1,6 +1,7 @@
 //! The command line.
 
 mod access;
+mod account;
 mod operate;
 
 use std::path::PathBuf;
@@ -12,6 +13,9 @@ use samspel_sync::PlanReport;
 use crate::exit::Exit;
 
 pub use access::{AuditCommand, CreateTokenArgs, ListAuditArgs, TokenCommand};
+pub use account::{
+    AccountCommand, AddAccountArgs, KeyCommand, ReauthoriseArgs, RemoveAccountArgs, SecretArgs,
+};
 pub use operate::{
     ConflictsCommand, EraseArgs, HistoryArgs, HoldArgs, HoldsCommand, ListArgs, ParkedCommand,
     ResolveArgs, Selection, ShowArgs, UndoArgs,
@@ -86,7 +90,7 @@ pub enum Command {
     /// Look at connectors
     #[command(subcommand)]
     Connector(ConnectorCommand),
-    /// Look at accounts
+    /// Look at accounts, add, remove and authorise them
     #[command(subcommand)]
     Account(AccountCommand),
     /// Plan, run and look after one sync
@@ -131,6 +135,9 @@ pub enum Command {
     /// Look at who did what
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Replace the key under which the store's secrets are sealed
+    #[command(subcommand)]
+    Key(KeyCommand),
 }
 
 /// Arguments of `init`.
@@ -178,16 +185,6 @@ pub enum ConnectorCommand {
         /// A `.wasm` file, or the name of a connector that `list` shows.
         #[arg(value_name = "FILE")]
         file: PathBuf,
-    },
-}
-
-/// Commands about accounts.
-#[derive(Debug, Subcommand)]
-pub enum AccountCommand {
-    /// Ask the remote who we are and what it offers
-    Check {
-        /// The account; all of them if it is left out.
-        name: Option<String>,
     },
 }
 

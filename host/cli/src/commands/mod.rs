@@ -11,6 +11,7 @@ pub mod doctor;
 pub mod erase;
 pub mod history;
 pub mod init;
+pub mod key;
 pub mod queues;
 pub mod serve;
 pub mod sync;

@@ -2,6 +2,7 @@
 
 mod check;
 mod document;
+pub mod edit;
 mod load;
 mod problem;
 mod settings;
@@ -78,6 +79,11 @@ impl Config {
             accounts: settings.accounts,
             syncs: settings.syncs,
         })
+    }
+
+    /// The file.
+    pub fn file(&self) -> &Path {
+        &self.file
     }
 
     /// A path in the configuration is relative to the file's directory.
