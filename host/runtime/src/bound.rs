@@ -22,7 +22,7 @@ use crate::convert::{self, Checker};
 use crate::engine::Runtime;
 use crate::error::BindError;
 use crate::guest::{self, Counters, Ended, Grants, GuestStats, State};
-use crate::outbound::{Authorisation, Outbound};
+use crate::outbound::{Authorisation, Outbound, OutboundStats};
 
 /// A connector bound to one account. Every call runs in a fresh instance.
 pub struct BoundConnector {
@@ -116,6 +116,11 @@ impl BoundConnector {
     /// What the account used since it was bound.
     pub fn stats(&self) -> GuestStats {
         self.counters.read(self.outbound.stats().requests)
+    }
+
+    /// What the account used of its remote since it was bound, and what is left of that.
+    pub fn outbound_stats(&self) -> OutboundStats {
+        self.outbound.stats()
     }
 
     /// What the account may reach, for people; endpoint overrides are named.

@@ -73,11 +73,9 @@ impl Outbound {
                 ))
             })
             .collect::<Result<_, BindError>>()?;
-        let declared = if account.rate_limits {
-            descriptor.rate_limits.as_slice()
-        } else {
-            &[]
-        };
+        let declared = account
+            .rate_limits
+            .then_some(descriptor.rate_limits.as_slice());
         Ok(Self {
             egress,
             token_sources: token_urls

@@ -1,13 +1,17 @@
-//! What the remote allows per account: requests in a window, and requests in flight.
+//! What the remote allows per account: requests in a window, requests in flight, and what it says or shows meanwhile.
 
 use std::num::NonZeroU32;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use governor::clock::{Clock, MonotonicClock};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use parking_lot::Mutex;
 use samspel_model::descriptor::RateLimit;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use super::exchange::Answer;
+use super::pace::{Left, Pace};
+use super::told::Told;
 use super::{Call, HttpError};
 use crate::limits::Limits;
 
@@ -20,11 +24,16 @@ const BURST: u32 = 10;
 pub struct Budget {
     slots: Semaphore,
     limiters: Vec<DefaultDirectRateLimiter>,
+    /// `None`: the operator wants no limits of the remote's to be kept.
+    pace: Option<Mutex<Pace>>,
+    began: Instant,
 }
 
 impl Budget {
-    /// `declared`: the limits of the remote that are to be kept.
-    pub fn new(limits: &Limits, declared: &[RateLimit]) -> Self {
+    /// `declared`: the limits of the remote, if they are to be kept.
+    pub fn new(limits: &Limits, declared: Option<&[RateLimit]>) -> Self {
+        let pace = declared.map(|_| Mutex::default());
+        let declared = declared.unwrap_or_default();
         let concurrent = declared
             .iter()
             .map(|limit| limit.concurrent as usize)
@@ -37,6 +46,8 @@ impl Budget {
                 .filter_map(quota)
                 .map(RateLimiter::direct)
                 .collect(),
+            pace,
+            began: Instant::now(),
         }
     }
 
@@ -61,7 +72,36 @@ impl Budget {
                 waited += wait;
             }
         }
+        if let Some(pace) = &self.pace {
+            let turn = pace.lock().turn(self.began.elapsed(), call.patience());
+            match turn {
+                Ok(wait) if wait.is_zero() => {}
+                Ok(wait) => tokio::time::sleep(wait).await,
+                Err(wait) => return Err(HttpError::Throttled(millis(wait))),
+            }
+        }
         Ok(permit)
+    }
+
+    /// Learns from an answer to a request that was sent at `sent`.
+    pub fn answered(&self, sent: Instant, answer: &Answer) {
+        let Some(pace) = &self.pace else { return };
+        let refused = matches!(answer.status, 429 | 503);
+        let told = Told::by(&answer.headers, SystemTime::now(), refused);
+        // A server that is down says nothing about how fast it may be asked.
+        let throttled = answer.status == 429;
+        let sent = sent.saturating_duration_since(self.began);
+        pace.lock()
+            .answered(self.began.elapsed(), sent, throttled, told);
+    }
+
+    /// What is left, as far as the remote said or showed it.
+    pub fn left(&self) -> Left {
+        let now = self.began.elapsed();
+        self.pace
+            .as_ref()
+            .map(|pace| pace.lock().left(now))
+            .unwrap_or_default()
     }
 }
 
@@ -175,7 +215,7 @@ mod tests {
             concurrent,
         };
         let slots = |declared: &[RateLimit]| {
-            Budget::new(&Limits::default(), declared)
+            Budget::new(&Limits::default(), Some(declared))
                 .slots
                 .available_permits()
         };
