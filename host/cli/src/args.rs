@@ -3,6 +3,7 @@
 mod access;
 mod connector;
 mod hooks;
+mod account;
 mod operate;
 
 use std::path::PathBuf;
@@ -19,6 +20,9 @@ pub use connector::{
 };
 pub use access::{AuditCommand, CreateTokenArgs, ListAuditArgs, TokenCommand};
 pub use hooks::{HooksCommand, ListHooksArgs};
+pub use account::{
+    AccountCommand, AddAccountArgs, KeyCommand, ReauthoriseArgs, RemoveAccountArgs, SecretArgs,
+};
 pub use operate::{
     ConflictsCommand, EraseArgs, HistoryArgs, HoldArgs, HoldsCommand, ListArgs, ParkedCommand,
     ResolveArgs, Selection, ShowArgs, UndoArgs,
@@ -93,7 +97,7 @@ pub enum Command {
     /// Look at connectors, install, upgrade and roll back
     #[command(subcommand)]
     Connector(ConnectorCommand),
-    /// Look at accounts
+    /// Look at accounts, add, remove and authorise them
     #[command(subcommand)]
     Account(AccountCommand),
     /// Plan, run and look after one sync
@@ -141,6 +145,9 @@ pub enum Command {
     /// Addresses that remotes send notifications to, and what came to them
     #[command(subcommand)]
     Hooks(HooksCommand),
+    /// Replace the key under which the store's secrets are sealed
+    #[command(subcommand)]
+    Key(KeyCommand),
 }
 
 /// Arguments of `init`.
@@ -178,13 +185,6 @@ pub enum ConfigCommand {
     Schema,
 }
 
-/// Commands about accounts.
-#[derive(Debug, Subcommand)]
-pub enum AccountCommand {
-    /// Ask the remote who we are and what it offers
-    Check {
-        /// The account; all of them if it is left out.
-        name: Option<String>,
     },
 }
 

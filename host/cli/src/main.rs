@@ -155,5 +155,9 @@ async fn execute(cli: &Cli, output: Output, bars: &MultiProgress) -> Result<(), 
             let host = Host::open(load()?, "audit").await?;
             commands::audit::run(command, &host, output).await
         }
+        Command::Key(command) => {
+            let host = Host::open(load()?, "key").await?;
+            commands::key::run(command, &host, output).await
+        }
     }
 }

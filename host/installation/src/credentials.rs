@@ -120,8 +120,8 @@ mod tests {
         read(
             &config,
             &SecretSettings {
-                env: None,
                 file: Some("secret".into()),
+                ..SecretSettings::default()
             },
         )
     }
@@ -150,7 +150,7 @@ mod tests {
         let config = Config::parse(Path::new("samspel.toml"), "").unwrap();
         let settings = SecretSettings {
             env: Some("SAMSPEL_TEST_NOT_SET".to_owned()),
-            file: None,
+            ..SecretSettings::default()
         };
         let error = read(&config, &settings).unwrap_err();
         assert!(error.to_string().contains("SAMSPEL_TEST_NOT_SET"));

@@ -13,9 +13,7 @@ use samspel_model::hook::HookStore;
 use samspel_model::access::Access;
 use samspel_model::store::Endpoint;
 use samspel_model::{Clock, Connector, Store};
-use samspel_runtime::{
-    AccountConfig, BindError, BoundConnector, Credential, EndpointOverride, OauthClient, TokenStore,
-};
+use samspel_runtime::{BindError, BoundConnector};
 use samspel_store::{SqliteStore, Vault};
 use samspel_sync::system::{SystemClock, SystemIds};
 use samspel_sync::{Offers, Operator, Party, Sync, SyncError, SyncParts};
@@ -23,16 +21,15 @@ use secrecy::SecretString;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use tokio::sync::{Mutex, OnceCell};
-use url::Url;
 
-use crate::config::{AccountSettings, Config, CredentialSettings, SecretSettings};
-use crate::credentials;
+use crate::accounts::Secrets;
+use crate::config::{AccountSettings, Config};
 use crate::error::{Error, Kind};
 use crate::library::{Installed, Library};
 use crate::lifecycle::{Ended, Lifecycle, RolledBack, Verdict};
 use crate::renamed::Renamed;
 use crate::revisions::{Revisions, Watched};
-use crate::tokens::{self, VaultTokens};
+use crate::tokens;
 
 /// A process that dies blocks its sync for so long.
 const LEASE: Duration = Duration::from_secs(60);
@@ -54,7 +51,7 @@ pub struct Host {
     /// The same, under the names of the configuration.
     renamed: Arc<Renamed<SqliteStore>>,
     /// Opened when it is needed: by an account whose server may replace its credential, and once somebody was erased.
-    vault: OnceCell<Arc<Vault>>,
+    pub(crate) vault: OnceCell<Arc<Vault>>,
     clock: Arc<dyn Clock>,
     owner: String,
     /// Accounts that were opened. One connector serves all syncs of an account, so that its budget is one.
@@ -147,7 +144,7 @@ impl Host {
         self.store.as_ref()
     }
 
-    async fn vault(&self) -> Result<&Arc<Vault>, Error> {
+    pub(crate) async fn vault(&self) -> Result<&Arc<Vault>, Error> {
         self.vault
             .get_or_try_init(|| tokens::vault(&self.config, &self.store))
             .await
@@ -160,7 +157,9 @@ impl Host {
             return Ok(None);
         }
         let key = self.vault().await?.key_for(ERASURE).await;
-        Ok(Some(Pseudonyms::new(&key.map_err(tokens::unusable)?)))
+        Ok(key
+            .map_err(tokens::unusable)?
+            .map(|key| Pseudonyms::new(&key)))
     }
 
     /// The same, to erase somebody: from now on the store needs the key.
@@ -399,65 +398,6 @@ impl Host {
         let text = json!([connector, settings]).to_string();
         hex::encode(&Sha256::digest(text.as_bytes())[..8])
     }
-
-    pub(crate) fn account_config(
-        &self,
-        name: &str,
-        settings: &AccountSettings,
-    ) -> Result<AccountConfig, Error> {
-        let credentials = settings
-            .credentials
-            .iter()
-            .map(|(credential, settings)| {
-                Ok((
-                    credential.clone(),
-                    self.credential(name, credential, settings)?,
-                ))
-            })
-            .collect::<Result<_, Error>>()?;
-        let tokens = self.vault.get().map(|vault| {
-            let id = self.config.account_id(name);
-            Arc::new(VaultTokens::new(Arc::clone(vault), id, &credentials)) as Arc<dyn TokenStore>
-        });
-        Ok(AccountConfig {
-            name: name.to_owned(),
-            settings: settings.settings.clone(),
-            credentials,
-            endpoints: overrides(name, settings)?,
-            rate_limits: settings.rate_limits,
-            limits: settings.limits.clone(),
-            tokens,
-        })
-    }
-
-    fn credential(
-        &self,
-        account: &str,
-        name: &str,
-        settings: &CredentialSettings,
-    ) -> Result<Credential, Error> {
-        let read = |secret: &SecretSettings| {
-            credentials::read(&self.config, secret).map_err(|error| {
-                Error::new(
-                    Kind::Account,
-                    format!("accounts.{account}.credentials.{name}: {error}"),
-                )
-                .remedy(error.remedy())
-            })
-        };
-        let client = match &settings.client_id {
-            None => None,
-            Some(id) => Some(OauthClient {
-                id: id.clone(),
-                secret: settings.client_secret.as_ref().map(read).transpose()?,
-            }),
-        };
-        Ok(Credential {
-            scheme: settings.scheme.clone(),
-            secret: read(&settings.secret())?,
-            client,
-        })
-    }
 }
 
 fn endpoint(side: &EndpointSpec) -> Endpoint {
@@ -465,27 +405,6 @@ fn endpoint(side: &EndpointSpec) -> Endpoint {
         account: side.account.clone(),
         collection: side.collection.clone(),
     }
-}
-
-fn overrides(account: &str, settings: &AccountSettings) -> Result<Vec<EndpointOverride>, Error> {
-    let parse = |origin: &str| {
-        Url::parse(origin).map_err(|error| {
-            Error::new(
-                Kind::Config,
-                format!("accounts.{account}.endpoints: {error}"),
-            )
-        })
-    };
-    settings
-        .endpoints
-        .iter()
-        .map(|(from, to)| {
-            Ok(EndpointOverride {
-                from: parse(from)?,
-                to: parse(to)?,
-            })
-        })
-        .collect()
 }
 
 pub(crate) fn not_bound(account: &str, error: &BindError) -> Error {

@@ -4,6 +4,7 @@
 //! The command line and the server stand on it. It decides nothing about syncing, and prints nothing.
 
 pub mod access;
+mod accounts;
 pub mod config;
 pub mod connectors;
 pub mod credentials;
@@ -16,9 +17,11 @@ pub mod lifecycle;
 mod revisions;
 mod tokens;
 
+pub use accounts::{Secrets, needs_authorisation, place_of_client};
 pub use config::Config;
 pub use error::{Error, Kind};
 pub use failure::of_account;
 pub use host::{Account, Host, Opened, open_store};
 pub use library::{Installed, Library};
 pub use lifecycle::Lifecycle;
+pub use tokens::key_at;

@@ -10,6 +10,7 @@ use samspel_runtime::{BoundConnector, LoadedConnector};
 use tokio::sync::Mutex;
 use tracing::info;
 
+use crate::accounts::Secrets;
 use crate::config::AccountSettings;
 use crate::connectors;
 use crate::error::{Error, Kind};
@@ -230,7 +231,9 @@ impl Host {
                     .await?
             }
         };
-        let bound = self.bind(name, settings, &installed.loaded, before)?;
+        let bound = self
+            .bind(name, settings, &installed.loaded, before)
+            .await?;
         Ok(Account {
             name: name.to_owned(),
             revision: revision.map(str::to_owned),
@@ -241,14 +244,14 @@ impl Host {
         })
     }
 
-    fn bind(
+    async fn bind(
         &self,
         name: &str,
         settings: &AccountSettings,
         loaded: &LoadedConnector,
         before: Option<&Account>,
     ) -> Result<BoundConnector, Error> {
-        let config = self.account_config(name, settings)?;
+        let config = self.account_config(name, settings, &Secrets::new()).await?;
         let before = before.map(|before| before.connector.as_ref());
         self.library
             .runtime()
@@ -267,7 +270,7 @@ impl Host {
             .get(name)
             .ok_or_else(|| unknown("account", name, accounts.keys()))?;
         let before = self.accounts.lock().await.get(name).cloned();
-        self.bind(name, settings, loaded, before.as_deref())
+        self.bind(name, settings, loaded, before.as_deref()).await
     }
 
     /// Compiles a component and lets it describe itself.

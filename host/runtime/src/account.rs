@@ -71,4 +71,14 @@ pub trait TokenStore: Send + Sync {
         credential: &str,
         token: &SecretString,
     ) -> Result<(), String>;
+
+    /// The server accepts a credential no more: a person must authorise the account again.
+    async fn refused(&self, _account: &str, _credential: &str, _why: &str) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// The server accepts a credential.
+    async fn accepted(&self, _account: &str, _credential: &str) -> Result<(), String> {
+        Ok(())
+    }
 }

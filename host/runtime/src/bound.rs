@@ -23,7 +23,7 @@ use crate::engine::Runtime;
 use crate::error::BindError;
 use crate::guest::{self, Counters, Ended, Grants, GuestStats, State};
 use crate::hooks::LoadedHooks;
-use crate::outbound::Outbound;
+use crate::outbound::{Authorisation, Outbound, OutboundStats};
 
 /// A connector bound to one account. Every call runs in a fresh instance.
 pub struct BoundConnector {
@@ -84,6 +84,23 @@ impl Runtime {
     }
 }
 
+impl Runtime {
+    /// What it takes to authorise a credential of an account whose secret is not there yet.
+    ///
+    /// # Errors
+    /// A setting, credential or endpoint override that is missing or wrong; see [`BindError`].
+    pub fn authorisation(
+        &self,
+        connector: &LoadedConnector,
+        account: &AccountConfig,
+        credential: &str,
+    ) -> Result<Authorisation, BindError> {
+        check_settings(&connector.descriptor, account)?;
+        let client = Arc::clone(&self.shared.client);
+        Authorisation::new(client, &connector.descriptor, account, credential)
+    }
+}
+
 fn check_settings(descriptor: &Descriptor, account: &AccountConfig) -> Result<(), BindError> {
     let setting = |setting: String, why: String| BindError::Setting {
         account: account.name.clone(),
@@ -118,6 +135,11 @@ impl BoundConnector {
     pub fn stats(&self) -> GuestStats {
         let outbound = self.outbound.stats();
         self.counters.read(outbound.requests, outbound.denied)
+    }
+
+    /// What the account used of its remote since it was bound, and what is left of that.
+    pub fn outbound_stats(&self) -> OutboundStats {
+        self.outbound.stats()
     }
 
     /// What the account may reach, for people; endpoint overrides are named.

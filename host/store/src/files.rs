@@ -26,7 +26,8 @@ pub(crate) fn publish(draft: TempPath, target: &Path) -> Result<bool, Error> {
     }
 }
 
-fn directory(file: &Path) -> &Path {
+/// Where a file is.
+pub(crate) fn directory(file: &Path) -> &Path {
     match file.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),

@@ -2,42 +2,48 @@
 //!
 //! Each is sealed with XChaCha20-Poly1305 under a random nonce (192 bits, so that random ones do not repeat), bound to
 //! its tenant, account and name: a row that is copied to another place does not open there.
+//!
+//! One row is the *mark*: it opens with the key that everything else is sealed with, and each key has another. Whoever
+//! writes names the mark that the vault was opened with, in the same transaction, so that nothing is sealed under a key
+//! that was replaced meanwhile. [`Vault::rotate`] replaces the key: the new one is on disk beside the old one before
+//! everything is sealed with it, in one transaction; after that, it takes the old one's place. Wherever that ends, one of
+//! the two keys opens everything, and whoever opens the vault next finishes it.
+//!
+//! Keys for other purposes are random and sealed like credentials, so that they survive the vault's own.
 
-use std::io::{ErrorKind, Write};
-use std::path::{Path, PathBuf};
+mod key;
+mod seal;
+mod tasks;
+
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use chacha20poly1305::aead::{Aead, Generate, Key, KeyInit, Payload};
-use chacha20poly1305::{XChaCha20Poly1305, XNonce};
-use hmac::{Hmac, Mac};
+use chacha20poly1305::aead::Generate;
 use samspel_model::store::StoreError;
 use secrecy::{ExposeSecret, SecretString};
-use sha2::Sha256;
-use sqlx::sqlite::{SqliteConnection, SqlitePool};
+use sqlx::sqlite::SqlitePool;
 use thiserror::Error;
+use tokio::sync::RwLock;
 
-use crate::context::{Context, encode};
-use crate::files;
+use crate::context::Context;
 use crate::sqlite::SqliteStore;
-use crate::writer::{Task, Writer};
+use crate::writer::Writer;
+use key::VaultKey;
+use seal::{Place, Seal};
+use tasks::{Put, Remove, Reseal, SetMark};
 
-/// Bytes of an XChaCha20 nonce.
-const NONCE: usize = 24;
+pub use key::KeySource;
 
-/// Proofs that a key was in use are kept beside the credentials, where no account can be called so.
-const PROOFS: &str = "";
-
-/// Where the key is.
-pub enum KeySource {
-    /// A file with 32 random bytes as base64, readable by its owner alone. Created when it is missing and the store
-    /// holds no credentials yet.
-    File(PathBuf),
-    /// 32 random bytes as base64, from an environment variable or a secret manager.
-    Base64(SecretString),
-}
+/// Keys for purposes are kept beside the credentials, where no account can be called so.
+const PURPOSES: &str = "";
+/// The mark is one of them, with no purpose.
+const MARK: &str = "";
+/// What earlier versions kept of a key that they derived from the vault's own.
+const KEPT: &str = "kept";
+/// A key that is replaced while the vault is being opened is read again.
+const ATTEMPTS: usize = 3;
 
 /// Why a credential could not be kept or given.
 #[derive(Debug, Error)]
@@ -64,10 +70,10 @@ pub enum VaultError {
         "{0} does not hold a key: 32 bytes as base64 are needed; make one with `openssl rand -base64 32`"
     )]
     NotAKey(String),
-    /// Sealed with another key, or tampered with.
+    /// Damaged, or moved here from another place.
     #[error(
-        "credential `{credential}` of account `{account}` cannot be opened: it was sealed with another key, or damaged; \
-         use the old key, or enter the credential again"
+        "credential `{credential}` of account `{account}` cannot be opened: it was damaged or sealed for another place; \
+         enter it again"
     )]
     Sealed {
         /// The account.
@@ -75,116 +81,310 @@ pub enum VaultError {
         /// The credential's name.
         credential: String,
     },
-    /// Another key was in use before.
+    /// Another key is in use.
     #[error(
-        "what the store holds for `{purpose}` was made with another key; use that one: restore it from a backup"
+        "the key does not open the vault: what the store holds (credentials, what is left of erased people) was sealed \
+         with another one; use that one, from a backup, or the new one if it was replaced"
     )]
-    OtherKey {
-        /// What the key is for.
-        purpose: String,
-    },
+    OtherKey,
+    /// An earlier rotation ended before it began, and left another key.
+    #[error(
+        "{} holds another key, which an earlier rotation left; rotate without naming a key to use that one, or remove \
+         the file", .0.display()
+    )]
+    Unfinished(PathBuf),
+    /// The key is not in a file of ours.
+    #[error(
+        "the key is not in a file that samspel keeps; make one with `openssl rand -base64 32`, and name where it is"
+    )]
+    NameTheNewKey,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// Keeps credentials.
-pub struct Vault {
+/// The store, as far as the vault uses it.
+struct Parts {
     context: Arc<Context>,
     writer: Arc<Writer>,
     readers: SqlitePool,
-    cipher: XChaCha20Poly1305,
-    /// Makes keys for other purposes.
-    derive: Hmac<Sha256>,
+}
+
+/// What it is opened with.
+#[derive(Clone)]
+struct Opened {
+    seal: Seal,
+    mark: Vec<u8>,
+}
+
+/// Keeps credentials.
+pub struct Vault {
+    parts: Parts,
+    source: KeySource,
+    opened: RwLock<Opened>,
 }
 
 impl Vault {
     /// The vault in a store.
     ///
     /// # Errors
-    /// When there is no usable key.
+    /// When there is no key that fits.
     pub async fn open(store: &SqliteStore, key: KeySource) -> Result<Self, VaultError> {
-        let key = match key {
-            KeySource::Base64(text) => parse("the value", text.expose_secret())?,
-            KeySource::File(file) => match read(&file)? {
-                Some(key) => key,
-                None if store.holds_secrets().await? => return Err(VaultError::KeyLost(file)),
-                None => create(&file)?,
-            },
-        };
-        Ok(Self {
+        let parts = Parts {
             context: Arc::clone(store.context()),
             writer: Arc::clone(store.writer()),
             readers: store.readers().clone(),
-            cipher: XChaCha20Poly1305::new(&key),
-            derive: derivation(&key),
+        };
+        let opened = RwLock::new(parts.unlock(&key).await?);
+        Ok(Self {
+            parts,
+            source: key,
+            opened,
         })
     }
 
-    /// A key for a purpose, made from the vault's own with HMAC-SHA-256 (RFC 2104), which tells nothing about it.
+    /// The key for a purpose, if one was [kept](Self::keep_key).
     ///
     /// # Errors
-    /// [`VaultError::OtherKey`] if another key was [kept](Self::keep_key) for this purpose.
-    pub async fn key_for(&self, purpose: &str) -> Result<[u8; 32], VaultError> {
-        match self.get(PROOFS, purpose).await {
-            Ok(_) => {}
-            Err(VaultError::Sealed { .. }) => {
-                return Err(VaultError::OtherKey {
-                    purpose: purpose.to_owned(),
-                });
-            }
-            Err(error) => return Err(error),
+    /// [`VaultError`].
+    pub async fn key_for(&self, purpose: &str) -> Result<Option<[u8; 32]>, VaultError> {
+        let Some(kept) = self.get(PURPOSES, purpose).await? else {
+            return Ok(None);
+        };
+        if kept.expose_secret() == KEPT {
+            return Ok(Some(self.opened.read().await.seal.derived(purpose)));
         }
-        let mut mac = self.derive.clone();
-        mac.update(b"samspel key\0");
-        mac.update(purpose.as_bytes());
-        Ok(mac.finalize().into_bytes().into())
+        let bytes = STANDARD.decode(kept.expose_secret()).ok();
+        match bytes.and_then(|bytes| bytes.try_into().ok()) {
+            Some(key) => Ok(Some(key)),
+            None => Err(self.place(PURPOSES, purpose).broken()),
+        }
     }
 
-    /// The same key, of which the store knows from now on: what is made with it cannot be read under another one, so
-    /// that a lost or replaced key is noticed ([`SqliteStore::needs_key_for`]).
+    /// The key for a purpose; made at random the first time. It stays the same also when the vault's own is replaced, and
+    /// the store knows that it is needed ([`SqliteStore::needs_key_for`]).
     ///
     /// # Errors
-    /// As [`key_for`](Self::key_for).
+    /// [`VaultError`].
     pub async fn keep_key(&self, purpose: &str) -> Result<[u8; 32], VaultError> {
-        let key = self.key_for(purpose).await?;
-        self.put(PROOFS, purpose, &SecretString::from("kept"))
-            .await?;
-        Ok(key)
+        for _ in 0..ATTEMPTS {
+            if let Some(key) = self.key_for(purpose).await? {
+                return Ok(key);
+            }
+            let key = STANDARD.encode(VaultKey::generate());
+            if !self.try_put(PURPOSES, purpose, &key, false).await? {
+                self.reopen().await?;
+            }
+        }
+        Err(VaultError::OtherKey)
     }
 
     /// Keeps a credential; replaces one of the same name.
+    ///
+    /// # Errors
+    /// [`VaultError`].
     pub async fn put(
         &self,
         account: &str,
         credential: &str,
         secret: &SecretString,
     ) -> Result<(), VaultError> {
-        let nonce = XNonce::generate();
-        let bound = self.bound_to(account, credential)?;
-        let payload = Payload {
-            msg: secret.expose_secret().as_bytes(),
-            aad: bound.as_bytes(),
-        };
-        let cipher_text = self
-            .cipher
-            .encrypt(&nonce, payload)
-            .map_err(|_| sealed(account, credential))?;
+        for _ in 0..ATTEMPTS {
+            if self
+                .try_put(account, credential, secret.expose_secret(), true)
+                .await?
+            {
+                return Ok(());
+            }
+            self.reopen().await?;
+        }
+        Err(VaultError::OtherKey)
+    }
+
+    /// Whether it was kept: not if the key was replaced, or the place is not free.
+    async fn try_put(
+        &self,
+        account: &str,
+        credential: &str,
+        clear: &str,
+        replace: bool,
+    ) -> Result<bool, VaultError> {
+        let Opened { seal, mark } = self.opened.read().await.clone();
         let put = Put {
+            mark,
+            sealed: seal.close(self.place(account, credential), clear)?,
             account: account.to_owned(),
             credential: credential.to_owned(),
-            sealed: [nonce.as_slice(), &cipher_text].concat(),
+            replace,
         };
-        Ok(self.writer.run(put).await?)
+        Ok(self.parts.writer.run(put).await?)
     }
 
     /// A credential, if it is there.
+    ///
+    /// # Errors
+    /// [`VaultError`].
     pub async fn get(
         &self,
         account: &str,
         credential: &str,
     ) -> Result<Option<SecretString>, VaultError> {
-        let stored: Option<Vec<u8>> = sqlx::query_scalar(
+        let Some(stored) = self.parts.stored(account, credential).await? else {
+            return Ok(None);
+        };
+        let place = self.place(account, credential);
+        let opened = self.opened.read().await.seal.open(place, &stored);
+        match opened {
+            Ok(secret) => Ok(Some(secret)),
+            Err(error) => {
+                // Another process may have replaced the key since.
+                if !self.reopen().await? {
+                    return Err(error);
+                }
+                let Some(stored) = self.parts.stored(account, credential).await? else {
+                    return Ok(None);
+                };
+                self.opened.read().await.seal.open(place, &stored).map(Some)
+            }
+        }
+    }
+
+    /// Forgets a credential; whether it was there.
+    ///
+    /// # Errors
+    /// [`VaultError`].
+    pub async fn remove(&self, account: &str, credential: &str) -> Result<bool, VaultError> {
+        let remove = Remove {
+            account: account.to_owned(),
+            credential: Some(credential.to_owned()),
+        };
+        Ok(self.parts.writer.run(remove).await? > 0)
+    }
+
+    /// Forgets everything that is sealed for an account; how much that was.
+    ///
+    /// # Errors
+    /// [`VaultError`].
+    pub async fn forget(&self, account: &str) -> Result<u64, VaultError> {
+        let remove = Remove {
+            account: account.to_owned(),
+            credential: None,
+        };
+        // No account is called as the place of keys is.
+        if account == PURPOSES {
+            return Ok(0);
+        }
+        Ok(self.parts.writer.run(remove).await?)
+    }
+
+    /// Seals everything with another key: the one in `next`, or a new one where the key is in a file that is kept here.
+    /// How many secrets that were. If it ends half-way, everything opens with the old key or everything with the new one.
+    ///
+    /// # Errors
+    /// [`VaultError`]; nothing was changed then, but that the key file could not be replaced after everything was sealed.
+    pub async fn rotate(&self, next: Option<&KeySource>) -> Result<u64, VaultError> {
+        self.reopen().await?;
+        let given = next.map(KeySource::key).transpose()?;
+        let new = match (self.source.file(), given) {
+            (Some(file), given) => key::prepare(file, given.as_ref())?,
+            (None, Some(given)) => given,
+            (None, None) => return Err(VaultError::NameTheNewKey),
+        };
+        let seal = Seal::new(&new);
+        let mut opened = self.opened.write().await;
+        let reseal = Reseal {
+            mark: opened.mark.clone(),
+            old: opened.seal.clone(),
+            new: seal.clone(),
+        };
+        let Some((count, mark)) = self.parts.writer.run(reseal).await? else {
+            return Err(VaultError::OtherKey);
+        };
+        *opened = Opened { seal, mark };
+        if let Some(file) = self.source.file() {
+            key::promote(file)?;
+        }
+        Ok(count)
+    }
+
+    /// Opens it anew; whether that changed something.
+    async fn reopen(&self) -> Result<bool, VaultError> {
+        let fresh = self.parts.unlock(&self.source).await?;
+        let mut opened = self.opened.write().await;
+        let changed = opened.mark != fresh.mark;
+        *opened = fresh;
+        Ok(changed)
+    }
+
+    fn place<'a>(&'a self, account: &'a str, credential: &'a str) -> Place<'a> {
+        self.parts.place(account, credential)
+    }
+}
+
+impl Parts {
+    /// Finds the key that fits.
+    async fn unlock(&self, source: &KeySource) -> Result<Opened, VaultError> {
+        for _ in 0..ATTEMPTS {
+            let mut candidates = source.candidates()?;
+            if candidates.is_empty() {
+                if self.holds_secrets().await? {
+                    let file = source.file().map(PathBuf::from).unwrap_or_default();
+                    return Err(VaultError::KeyLost(file));
+                }
+                source.make()?;
+                candidates = source.candidates()?;
+            }
+            let mark = self.stored(PURPOSES, MARK).await?;
+            if let Some(mark) = &mark {
+                for candidate in &candidates {
+                    let seal = Seal::new(&candidate.key);
+                    if seal.open(self.place(PURPOSES, MARK), mark).is_ok() {
+                        if let (true, Some(file)) = (candidate.is_next, source.file()) {
+                            // A rotation ended before its last step.
+                            key::promote(file)?;
+                        }
+                        let mark = mark.clone();
+                        return Ok(Opened { seal, mark });
+                    }
+                }
+                if self.holds_secrets().await? {
+                    // The key may have been replaced between the two looks.
+                    continue;
+                }
+            }
+            let Some(first) = candidates.first() else {
+                continue;
+            };
+            let seal = Seal::new(&first.key);
+            if mark.is_none() && !self.fits(&seal).await? {
+                return Err(VaultError::OtherKey);
+            }
+            let set = SetMark {
+                was: mark,
+                mark: seal.close(self.place(PURPOSES, MARK), "mark")?,
+            };
+            self.writer.run(set).await?;
+        }
+        Err(VaultError::OtherKey)
+    }
+
+    /// Whether a key opens what an earlier version has sealed, which set no mark.
+    async fn fits(&self, seal: &Seal) -> Result<bool, VaultError> {
+        let any: Option<(String, String, Vec<u8>)> = sqlx::query_as(
+            "SELECT account, credential, sealed FROM secret WHERE tenant = ? LIMIT 1",
+        )
+        .bind(&self.context.tenant)
+        .fetch_optional(&self.readers)
+        .await
+        .map_err(self.context.failed("reading a credential"))?;
+        Ok(any.is_none_or(|(account, credential, sealed)| {
+            seal.open(self.place(&account, &credential), &sealed)
+                .is_ok()
+        }))
+    }
+
+    async fn stored(&self, account: &str, credential: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        sqlx::query_scalar(
             "SELECT sealed FROM secret WHERE tenant = ? AND account = ? AND credential = ?",
         )
         .bind(&self.context.tenant)
@@ -192,49 +392,28 @@ impl Vault {
         .bind(credential)
         .fetch_optional(&self.readers)
         .await
-        .map_err(self.context.failed("reading a credential"))?;
-        stored
-            .map(|stored| self.unseal(account, credential, &stored))
-            .transpose()
+        .map_err(self.context.failed("reading a credential"))
     }
 
-    /// Forgets a credential; whether it was there.
-    pub async fn remove(&self, account: &str, credential: &str) -> Result<bool, VaultError> {
-        let remove = Remove {
-            account: account.to_owned(),
-            credential: credential.to_owned(),
-        };
-        Ok(self.writer.run(remove).await?)
-    }
-
-    fn unseal(
-        &self,
-        account: &str,
-        credential: &str,
-        stored: &[u8],
-    ) -> Result<SecretString, VaultError> {
-        let bound = self.bound_to(account, credential)?;
-        let broken = || sealed(account, credential);
-        let (nonce, cipher_text) = stored.split_first_chunk::<NONCE>().ok_or_else(broken)?;
-        let payload = Payload {
-            msg: cipher_text,
-            aad: bound.as_bytes(),
-        };
-        let clear = self
-            .cipher
-            .decrypt(&XNonce::from(*nonce), payload)
-            .map_err(|_| broken())?;
-        String::from_utf8(clear)
-            .map(SecretString::from)
-            .map_err(|_| broken())
-    }
-
-    /// What a sealed credential is bound to. A JSON array, so that no two places are spelt the same.
-    fn bound_to(&self, account: &str, credential: &str) -> Result<String, StoreError> {
-        encode(
-            "the place of a credential",
-            &[&self.context.tenant, account, credential],
+    /// Whether there is anything but the mark.
+    async fn holds_secrets(&self) -> Result<bool, StoreError> {
+        sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM secret WHERE tenant = ? AND NOT (account = ? AND credential = ?))",
         )
+        .bind(&self.context.tenant)
+        .bind(PURPOSES)
+        .bind(MARK)
+        .fetch_one(&self.readers)
+        .await
+        .map_err(self.context.failed("looking for credentials"))
+    }
+
+    fn place<'a>(&'a self, account: &'a str, credential: &'a str) -> Place<'a> {
+        Place {
+            tenant: &self.context.tenant,
+            account,
+            credential,
+        }
     }
 }
 
@@ -248,141 +427,10 @@ impl SqliteStore {
             "SELECT EXISTS (SELECT 1 FROM secret WHERE tenant = ? AND account = ? AND credential = ?)",
         )
         .bind(&self.context().tenant)
-        .bind(PROOFS)
+        .bind(PURPOSES)
         .bind(purpose)
         .fetch_one(self.readers())
         .await
         .map_err(self.context().failed("looking for a key's proof"))
-    }
-
-    async fn holds_secrets(&self) -> Result<bool, StoreError> {
-        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM secret WHERE tenant = ?)")
-            .bind(&self.context().tenant)
-            .fetch_one(self.readers())
-            .await
-            .map_err(self.context().failed("looking for credentials"))
-    }
-}
-
-fn sealed(account: &str, credential: &str) -> VaultError {
-    VaultError::Sealed {
-        account: account.to_owned(),
-        credential: credential.to_owned(),
-    }
-}
-
-/// HMAC under the vault's key.
-fn derivation(key: &Key<XChaCha20Poly1305>) -> Hmac<Sha256> {
-    // HMAC fills a key that is shorter than its block with zeros (RFC 2104).
-    let mut block = Key::<Hmac<Sha256>>::default();
-    block[..key.len()].copy_from_slice(key);
-    Hmac::new(&block)
-}
-
-fn parse(place: &str, text: &str) -> Result<Key<XChaCha20Poly1305>, VaultError> {
-    let not_a_key = || VaultError::NotAKey(place.to_owned());
-    let bytes = STANDARD.decode(text.trim()).map_err(|_| not_a_key())?;
-    let bytes: [u8; 32] = bytes.try_into().map_err(|_| not_a_key())?;
-    Ok(bytes.into())
-}
-
-fn read(file: &Path) -> Result<Option<Key<XChaCha20Poly1305>>, VaultError> {
-    let failed = |source| VaultError::KeyFile {
-        file: file.to_owned(),
-        source,
-    };
-    let text = match std::fs::read_to_string(file) {
-        Ok(text) => SecretString::from(text),
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) if error.kind() == ErrorKind::InvalidData => {
-            return Err(VaultError::NotAKey(file.display().to_string()));
-        }
-        Err(error) => return Err(failed(error)),
-    };
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        if std::fs::metadata(file)
-            .map_err(failed)?
-            .permissions()
-            .mode()
-            & 0o077
-            != 0
-        {
-            return Err(VaultError::Exposed(file.to_owned()));
-        }
-    }
-    parse(&file.display().to_string(), text.expose_secret()).map(Some)
-}
-
-/// Makes a key. The file appears whole or not at all; if another process was faster, its key is taken.
-fn create(file: &Path) -> Result<Key<XChaCha20Poly1305>, VaultError> {
-    let failed = |source| VaultError::KeyFile {
-        file: file.to_owned(),
-        source,
-    };
-    let key = Key::<XChaCha20Poly1305>::generate();
-    let mut draft = files::draft(file).map_err(failed)?;
-    writeln!(draft, "{}", STANDARD.encode(key)).map_err(failed)?;
-    draft.as_file().sync_all().map_err(failed)?;
-    if files::publish(draft.into_temp_path(), file).map_err(failed)? {
-        Ok(key)
-    } else {
-        read(file)?.ok_or_else(|| failed(ErrorKind::NotFound.into()))
-    }
-}
-
-struct Put {
-    account: String,
-    credential: String,
-    sealed: Vec<u8>,
-}
-
-#[async_trait]
-impl Task for Put {
-    type Output = ();
-
-    async fn run(
-        self,
-        context: &Context,
-        connection: &mut SqliteConnection,
-    ) -> Result<(), StoreError> {
-        sqlx::query(
-            "INSERT INTO secret (tenant, account, credential, sealed) VALUES (?, ?, ?, ?) \
-             ON CONFLICT DO UPDATE SET sealed = excluded.sealed",
-        )
-        .bind(&context.tenant)
-        .bind(self.account)
-        .bind(self.credential)
-        .bind(self.sealed)
-        .execute(connection)
-        .await
-        .map(drop)
-        .map_err(context.failed("storing a credential"))
-    }
-}
-
-struct Remove {
-    account: String,
-    credential: String,
-}
-
-#[async_trait]
-impl Task for Remove {
-    type Output = bool;
-
-    async fn run(
-        self,
-        context: &Context,
-        connection: &mut SqliteConnection,
-    ) -> Result<bool, StoreError> {
-        sqlx::query("DELETE FROM secret WHERE tenant = ? AND account = ? AND credential = ?")
-            .bind(&context.tenant)
-            .bind(self.account)
-            .bind(self.credential)
-            .execute(connection)
-            .await
-            .map(|done| done.rows_affected() > 0)
-            .map_err(context.failed("removing a credential"))
     }
 }

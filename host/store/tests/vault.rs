@@ -23,6 +23,12 @@ fn key_file(directory: &Path) -> KeySource {
     KeySource::File(directory.join("samspel.key"))
 }
 
+fn other_key() -> KeySource {
+    KeySource::Base64(SecretString::from(
+        "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
+    ))
+}
+
 async fn get(vault: &Vault, account: &str, credential: &str) -> Option<String> {
     let secret = vault.get(account, credential).await.unwrap()?;
     Some(secret.expose_secret().to_owned())
@@ -106,10 +112,9 @@ async fn another_key_does_not_open_it() {
         .await
         .unwrap();
     assert_eq!(get(&vault, "crm", "token").await.as_deref(), Some(CLEAR));
-    let thief = Vault::open(&store, key("E")).await.unwrap();
-    let error = thief.get("crm", "token").await.unwrap_err();
-    assert!(matches!(error, VaultError::Sealed { .. }), "{error}");
-    assert!(error.to_string().contains("`token` of account `crm`"));
+    let error = Vault::open(&store, key("E")).await.err().unwrap();
+    assert!(matches!(error, VaultError::OtherKey), "{error}");
+    assert_eq!(get(&vault, "crm", "token").await.as_deref(), Some(CLEAR));
 }
 
 #[tokio::test]
@@ -225,11 +230,14 @@ async fn a_key_for_a_purpose_is_the_same_each_time_and_another_for_another_purpo
     let vault = Vault::open(&store, key_file(directory.path()))
         .await
         .unwrap();
-    let key = vault.key_for("one").await.unwrap();
+    assert_eq!(vault.key_for("one").await.unwrap(), None);
+    assert!(!store.needs_key_for("one").await.unwrap());
+    let key = vault.keep_key("one").await.unwrap();
     assert_eq!(vault.keep_key("one").await.unwrap(), key);
-    assert_ne!(vault.key_for("two").await.unwrap(), key);
+    assert_eq!(vault.key_for("one").await.unwrap(), Some(key));
+    assert_ne!(vault.keep_key("two").await.unwrap(), key);
     assert!(store.needs_key_for("one").await.unwrap());
-    assert!(!store.needs_key_for("two").await.unwrap());
+    assert!(!store.needs_key_for("three").await.unwrap());
 }
 
 #[tokio::test]
@@ -247,13 +255,40 @@ async fn a_kept_key_that_is_lost_or_replaced_is_noticed() {
         Vault::open(&store, key_file(directory.path())).await,
         Err(VaultError::KeyLost(_))
     ));
-    let other = KeySource::Base64(SecretString::from(
-        "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
-    ));
-    let vault = Vault::open(&store, other).await.unwrap();
-    assert!(matches!(
-        vault.key_for("one").await,
-        Err(VaultError::OtherKey { .. })
-    ));
-    vault.key_for("two").await.unwrap();
+    let error = Vault::open(&store, other_key()).await.err().unwrap();
+    assert!(matches!(error, VaultError::OtherKey), "{error}");
+}
+
+#[tokio::test]
+async fn a_key_with_which_nothing_was_sealed_may_be_lost() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path()).await;
+    Vault::open(&store, key_file(directory.path()))
+        .await
+        .unwrap();
+    let vault = Vault::open(&store, other_key()).await.unwrap();
+    vault
+        .put("crm", "token", &SecretString::from(CLEAR))
+        .await
+        .unwrap();
+    assert_eq!(get(&vault, "crm", "token").await.as_deref(), Some(CLEAR));
+}
+
+#[tokio::test]
+async fn what_is_forgotten_with_an_account_is_all_of_its_own() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path()).await;
+    let vault = Vault::open(&store, key_file(directory.path()))
+        .await
+        .unwrap();
+    let secret = SecretString::from(CLEAR);
+    for (account, credential) in [("crm", "token"), ("crm", "token@1"), ("shop", "token")] {
+        vault.put(account, credential, &secret).await.unwrap();
+    }
+    let key = vault.keep_key("one").await.unwrap();
+    assert_eq!(vault.forget("").await.unwrap(), 0, "keys are no account's");
+    assert_eq!(vault.forget("crm").await.unwrap(), 2);
+    assert_eq!(get(&vault, "crm", "token").await, None);
+    assert_eq!(get(&vault, "shop", "token").await.as_deref(), Some(CLEAR));
+    assert_eq!(vault.key_for("one").await.unwrap(), Some(key));
 }

@@ -1,4 +1,10 @@
-//! `samspel account check`: who we are at the remote, what it offers, and where requests really go.
+//! `samspel account`: who we are at the remote, what it offers, and where requests really go; adding, removing and
+//! authorising accounts.
+
+mod add;
+mod loopback;
+mod manage;
+mod secrets;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -10,7 +16,7 @@ use serde_json::{Value, json};
 use crate::args::AccountCommand;
 use crate::exit::CliError;
 use crate::output::Output;
-use samspel_installation::{Host, of_account};
+use samspel_installation::Host;
 
 #[derive(Serialize)]
 struct Checked {
@@ -53,7 +59,17 @@ impl From<Collection> for Offered {
 
 /// Runs one of the commands.
 pub async fn run(command: &AccountCommand, host: &Host, output: Output) -> Result<(), CliError> {
-    let AccountCommand::Check { name } = command;
+    let name = match command {
+        AccountCommand::Check { name } => name,
+        AccountCommand::Add(args) => return add::run(args, host, output).await,
+        AccountCommand::Remove(args) => return manage::remove(args, host, output).await,
+        AccountCommand::Reauthorise(args) => {
+            return manage::reauthorise(args, host, output, false).await;
+        }
+        AccountCommand::Authorise(args) => {
+            return manage::reauthorise(args, host, output, true).await;
+        }
+    };
     let wanted: Vec<&str> = match name {
         Some(name) => vec![name.as_str()],
         None => host.config().accounts.keys().map(String::as_str).collect(),
@@ -98,9 +114,14 @@ pub async fn run(command: &AccountCommand, host: &Host, output: Output) -> Resul
 
 async fn check(host: &Host, name: &str) -> Result<Checked, CliError> {
     let account = host.account(name).await?;
-    let failed = |error| of_account(name, &error);
-    let identity = account.connector.check().await.map_err(failed)?;
-    let collections = account.connector.collections().await.map_err(failed)?;
+    let identity = match account.connector.check().await {
+        Ok(identity) => identity,
+        Err(failure) => return Err(host.explain(name, &failure).await.into()),
+    };
+    let collections = match account.connector.collections().await {
+        Ok(collections) => collections,
+        Err(failure) => return Err(host.explain(name, &failure).await.into()),
+    };
     Ok(Checked {
         account: name.to_owned(),
         connector: format!(

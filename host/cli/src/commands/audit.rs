@@ -9,8 +9,8 @@ use samspel_sync::system::SystemClock;
 use serde_json::{Value, json};
 
 use crate::args::{
-    AccountCommand, AuditCommand, Command, ConflictsCommand, HoldArgs, HoldsCommand, HooksCommand, ListAuditArgs,
-    ParkedCommand, Selection, SyncCommand, TokenCommand,
+    AccountCommand, AuditCommand, Command, ConflictsCommand, HoldArgs, HoldsCommand, HooksCommand,
+    KeyCommand, ListAuditArgs, ParkedCommand, Selection, SyncCommand, TokenCommand,
 };
 use crate::exit::{CliError, Exit};
 use crate::output::Output;
@@ -113,6 +113,9 @@ impl Act {
             Command::Token(TokenCommand::Revoke { id }) => {
                 Some(Self::new("token revoke", id.clone(), json!({})))
             }
+            Command::Key(KeyCommand::Rotate { .. }) => {
+                Some(Self::new("key rotate", None, json!({})))
+            }
             _ => None,
         }
     }
@@ -173,6 +176,22 @@ pub async fn record(file: &Path, act: Act, done: Result<(), CliError>) -> Result
 fn of_account(command: &AccountCommand) -> Option<Act> {
     match command {
         AccountCommand::Check { .. } => None,
+        AccountCommand::Add(args) => Some(Act::new(
+            "account add",
+            args.name.clone(),
+            json!({ "connector": args.connector }),
+        )),
+        AccountCommand::Remove(args) => {
+            Some(Act::new("account remove", args.name.clone(), json!({})))
+        }
+        AccountCommand::Reauthorise(args) => Some(Act::new(
+            "account reauthorise",
+            args.name.clone(),
+            json!({}),
+        )),
+        AccountCommand::Authorise(args) => {
+            Some(Act::new("account authorise", args.name.clone(), json!({})))
+        }
     }
 }
 

@@ -12,6 +12,7 @@ pub mod erase;
 pub mod history;
 pub mod hooks;
 pub mod init;
+pub mod key;
 pub mod queues;
 pub mod serve;
 pub mod sync;

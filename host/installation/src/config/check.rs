@@ -195,18 +195,19 @@ fn check_secret(
     secret: &SecretSettings,
     problems: &mut Vec<Problem>,
 ) {
-    match (&secret.env, &secret.file) {
-        (None, None) => problems.push(document.problem(
+    let set = [secret.env.is_some(), secret.file.is_some(), secret.vault];
+    match set.into_iter().filter(|set| *set).count() {
+        0 => problems.push(document.problem(
             path,
             "it is not said where the secret is",
-            "set `env` to the name of an environment variable or `file` to a path",
+            "set `env` to the name of an environment variable or `file` to a path, or `vault` to true",
         )),
-        (Some(_), Some(_)) => problems.push(document.problem(
+        1 => {}
+        _ => problems.push(document.problem(
             path,
-            "both `env` and `file` are set",
+            "more than one of `env`, `file` and `vault` is set",
             "keep one of them",
         )),
-        _ => {}
     }
 }
 

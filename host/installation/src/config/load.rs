@@ -134,7 +134,7 @@ pub fn is_name(name: &str) -> bool {
 }
 
 const REMEDY: &str = "put the secret into an environment variable or a file that only Samspel's user can read, and \
-     refer to it: `{ env = \"NAME_OF_VARIABLE\" }` or `{ file = \"path\" }`; if the secret was ever shared with this \
+     refer to it: `{ env = \"NAME_OF_VARIABLE\" }` or `{ file = \"path\" }`, or let `samspel account add` seal it; if the secret was ever shared with this \
      file, replace it at the vendor";
 
 /// Looks for secrets written where a reference belongs, before anything else reads (and may quote) the values.
@@ -161,7 +161,14 @@ fn literal_secrets(
     let mut problems = Vec::new();
     for (name, credential) in credentials {
         let path = format!("{path}.{}", name.get_ref());
-        let allowed = ["scheme", "env", "file", "client-id", "client-secret"];
+        let allowed = [
+            "scheme",
+            "env",
+            "file",
+            "vault",
+            "client-id",
+            "client-secret",
+        ];
         reference(document, &path, credential, &allowed, &mut problems);
         if let Some(secret) = credential
             .get_ref()
@@ -169,7 +176,13 @@ fn literal_secrets(
             .and_then(|table| table.get("client-secret"))
         {
             let path = format!("{path}.client-secret");
-            reference(document, &path, secret, &["env", "file"], &mut problems);
+            reference(
+                document,
+                &path,
+                secret,
+                &["env", "file", "vault"],
+                &mut problems,
+            );
         }
     }
     problems

@@ -2,6 +2,7 @@
 
 mod check;
 mod document;
+pub mod edit;
 mod load;
 mod problem;
 mod settings;

@@ -48,7 +48,8 @@ pub struct HostSettings {
     pub store: PathBuf,
     /// File with the key under which the store seals credentials that their servers replace (OAuth 2.0 refresh tokens)
     /// and hashes the addresses of erased people, relative to this file. It is made when it is needed. The environment
-    /// variable `SAMSPEL_KEY` can hold the key instead. Back it up, and not together with the store.
+    /// variable `SAMSPEL_KEY` can hold the key instead, or systemd's credential `samspel.key`. Back it up, and not together
+    /// with the store.
     pub key: PathBuf,
     /// Directory of connectors (`*.wasm`), relative to this file. Where it is not set, the one that the environment
     /// variable `SAMSPEL_CONNECTORS` names, or else `connectors` beside this file and beside the program.
@@ -185,8 +186,8 @@ fn yes() -> bool {
     true
 }
 
-/// Where a credential is found. Exactly one of `env` and `file` is set.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+/// Where a credential is found. Exactly one of `env`, `file` and `vault` is set.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct CredentialSettings {
     /// Which of the connector's ways to authenticate is used, by its name. Needed only if there are several.
@@ -196,6 +197,10 @@ pub struct CredentialSettings {
     pub env: Option<String>,
     /// File that holds the secret, relative to this file. White space around the secret is ignored.
     pub file: Option<PathBuf>,
+    /// The secret is sealed in the store, under the key that `host.key` names; `samspel account add` and `samspel account
+    /// reauthorise` put it there.
+    #[serde(default)]
+    pub vault: bool,
     /// For OAuth 2.0, where the secret is the refresh token: the client's public id.
     pub client_id: Option<String>,
     /// For OAuth 2.0: where the client's own secret is, unless the client is public.
@@ -208,12 +213,13 @@ impl CredentialSettings {
         SecretSettings {
             env: self.env.clone(),
             file: self.file.clone(),
+            vault: self.vault,
         }
     }
 }
 
-/// Where a secret is found. Exactly one of `env` and `file` is set.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+/// Where a secret is found. Exactly one of `env`, `file` and `vault` is set.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct SecretSettings {
     /// Name of the environment variable that holds the secret.
@@ -221,4 +227,7 @@ pub struct SecretSettings {
     pub env: Option<String>,
     /// File that holds the secret, relative to this file. White space around the secret is ignored.
     pub file: Option<PathBuf>,
+    /// The secret is sealed in the store.
+    #[serde(default)]
+    pub vault: bool,
 }

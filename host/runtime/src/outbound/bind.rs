@@ -17,7 +17,8 @@ use super::overrides::{self, Overrides};
 use super::scrub::{SHORTEST, Scrubber};
 use super::signing::Signer;
 use super::stats::Counters;
-use super::{Outbound, template};
+use super::token_endpoint::TokenEndpoint;
+use super::{Authorisation, Outbound, template};
 use crate::account::{AccountConfig, Credential};
 use crate::error::BindError;
 
@@ -75,11 +76,9 @@ impl Outbound {
                 ))
             })
             .collect::<Result<_, BindError>>()?;
-        let declared = if account.rate_limits {
-            descriptor.rate_limits.as_slice()
-        } else {
-            &[]
-        };
+        let declared = account
+            .rate_limits
+            .then_some(descriptor.rate_limits.as_slice());
         let budget = Budget::new(&account.limits, declared);
         Ok(Self {
             egress,
@@ -95,6 +94,56 @@ impl Outbound {
             },
             scrubber,
             wire,
+        })
+    }
+}
+
+impl Authorisation {
+    /// What it takes to authorise a credential of an account. Its secret is not there yet and is not looked at.
+    ///
+    /// # Errors
+    /// A setting or endpoint that is missing or wrong, or a credential that is not one of OAuth 2.
+    pub fn new(
+        client: Arc<Client>,
+        descriptor: &Descriptor,
+        account: &AccountConfig,
+        credential: &str,
+    ) -> Result<Self, BindError> {
+        let binding = Binding {
+            descriptor,
+            account,
+        };
+        let egress = Egress::new(&descriptor.egress, &account.settings)
+            .map_err(|error| binding.template(error))?;
+        let chosen = binding.chosen()?;
+        let token_urls: Vec<Url> = chosen.iter().filter_map(|c| c.token_url.clone()).collect();
+        let overrides = binding.overrides(&egress, &token_urls)?;
+        let found = chosen.iter().find(|chosen| chosen.name == credential);
+        let Some((chosen, AuthKind::Oauth2(oauth), Some(token_url))) =
+            found.map(|chosen| (chosen, &chosen.scheme.kind, &chosen.token_url))
+        else {
+            return Err(binding.credential(credential, "is not used by OAuth 2"));
+        };
+        let Some(known) = chosen.credential.client.clone() else {
+            return Err(binding.credential(credential, "OAuth 2 needs a `client-id`"));
+        };
+        Ok(Self {
+            authorize_url: template::url(&oauth.authorize_url, &account.settings)
+                .map_err(|error| binding.template(error))?,
+            scopes: oauth.scopes.clone(),
+            endpoint: TokenEndpoint {
+                credential: credential.to_owned(),
+                url: token_url.clone(),
+                scrubber: Arc::new(Scrubber::new(known.secret.iter().cloned().collect())),
+                client: known,
+                wire: Arc::new(Wire {
+                    account: account.name.clone(),
+                    client,
+                    overrides,
+                    limits: account.limits.clone(),
+                    counters: Arc::new(Counters::default()),
+                }),
+            },
         })
     }
 }
@@ -315,13 +364,15 @@ impl<'a> Binding<'a> {
                     return Err(self.credential(name, "OAuth 2 needs a `client-id`"));
                 };
                 Means::Oauth(Oauth::new(Inner {
-                    credential: (*name).to_owned(),
-                    token_url: token_url.clone(),
-                    client: client.clone(),
+                    endpoint: TokenEndpoint {
+                        credential: (*name).to_owned(),
+                        url: token_url.clone(),
+                        client: client.clone(),
+                        wire: Arc::clone(wire),
+                        scrubber: Arc::clone(scrubber),
+                    },
                     configured: secret,
                     store: self.account.tokens.clone(),
-                    wire: Arc::clone(wire),
-                    scrubber: Arc::clone(scrubber),
                     state: Arc::default(),
                 }))
             }

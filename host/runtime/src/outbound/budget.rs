@@ -1,14 +1,18 @@
-//! What the remote allows per account: requests in a window, and requests in flight.
+//! What the remote allows per account: requests in a window, requests in flight, and what it says or shows meanwhile.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 use governor::clock::{Clock, MonotonicClock};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use parking_lot::Mutex;
 use samspel_model::descriptor::RateLimit;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use super::exchange::Answer;
+use super::pace::{Left, Pace};
+use super::told::Told;
 use super::{Call, HttpError};
 use crate::limits::Limits;
 
@@ -21,6 +25,7 @@ const BURST: u32 = 10;
 pub struct Budget {
     slots: Slots,
     limiters: Vec<Limiter>,
+    pace: Option<Arc<Learnt>>,
 }
 
 #[derive(Debug, Clone)]
@@ -35,9 +40,24 @@ struct Limiter {
     pace: Arc<DefaultDirectRateLimiter>,
 }
 
+/// What the remote said or showed. None of it is kept where the operator wants no limits of the remote's to be kept.
+#[derive(Debug)]
+struct Learnt {
+    pace: Mutex<Pace>,
+    /// What the times of `pace` count from.
+    began: Instant,
+}
+
 impl Budget {
-    /// `declared`: the limits of the remote that are to be kept.
-    pub fn new(limits: &Limits, declared: &[RateLimit]) -> Self {
+    /// `declared`: the limits of the remote, if they are to be kept.
+    pub fn new(limits: &Limits, declared: Option<&[RateLimit]>) -> Self {
+        let pace = declared.map(|_| {
+            Arc::new(Learnt {
+                pace: Mutex::default(),
+                began: Instant::now(),
+            })
+        });
+        let declared = declared.unwrap_or_default();
         let concurrent = declared
             .iter()
             .map(|limit| limit.concurrent as usize)
@@ -58,6 +78,7 @@ impl Budget {
                     })
                 })
                 .collect(),
+            pace,
         }
     }
 
@@ -71,6 +92,9 @@ impl Budget {
             if let Some(known) = before.limiters.iter().find(|known| known.of == limiter.of) {
                 limiter.pace = Arc::clone(&known.pace);
             }
+        }
+        if let (Some(pace), Some(known)) = (&mut self.pace, &before.pace) {
+            *pace = Arc::clone(known);
         }
         self
     }
@@ -97,7 +121,38 @@ impl Budget {
                 waited += wait;
             }
         }
+        if let Some(learnt) = &self.pace {
+            let turn = learnt
+                .pace
+                .lock()
+                .turn(learnt.began.elapsed(), call.patience());
+            match turn {
+                Ok(wait) if wait.is_zero() => {}
+                Ok(wait) => tokio::time::sleep(wait).await,
+                Err(wait) => return Err(HttpError::Throttled(millis(wait))),
+            }
+        }
         Ok(permit)
+    }
+
+    /// Learns from an answer to a request that was sent at `sent`.
+    pub fn answered(&self, sent: Instant, answer: &Answer) {
+        let Some(learnt) = &self.pace else { return };
+        let refused = matches!(answer.status, 429 | 503);
+        let told = Told::by(&answer.headers, SystemTime::now(), refused);
+        // A server that is down says nothing about how fast it may be asked.
+        let throttled = answer.status == 429;
+        let sent = sent.saturating_duration_since(learnt.began);
+        let now = learnt.began.elapsed();
+        learnt.pace.lock().answered(now, sent, throttled, told);
+    }
+
+    /// What is left, as far as the remote said or showed it.
+    pub fn left(&self) -> Left {
+        self.pace
+            .as_ref()
+            .map(|learnt| learnt.pace.lock().left(learnt.began.elapsed()))
+            .unwrap_or_default()
     }
 }
 
@@ -211,7 +266,7 @@ mod tests {
             concurrent,
         };
         let slots = |declared: &[RateLimit]| {
-            Budget::new(&Limits::default(), declared)
+            Budget::new(&Limits::default(), Some(declared))
                 .slots
                 .free
                 .available_permits()

@@ -61,6 +61,13 @@ impl Call {
         wait <= self.longest_wait && elapsed + wait < self.wall
     }
 
+    /// The longest wait that may happen now inside of this call.
+    pub(super) fn patience(&self) -> Duration {
+        let left = self.wall.saturating_sub(self.began.elapsed());
+        self.longest_wait
+            .min(left.saturating_sub(Duration::from_millis(1)))
+    }
+
     /// Notes that a request is being sent. `changes`: it may change something.
     pub(super) fn sending(&self, changes: bool) -> Sending<'_> {
         if changes {

@@ -4,13 +4,15 @@
 //! - `egress`: the URL and the method are among what the connector declares;
 //! - `headers`: it sets no header that is the host's;
 //! - `credentials`: the credential it names is put into its declared place; `oauth` obtains access tokens;
-//! - `budget`: it waits for its turn;
+//! - `budget`: it waits for its turn, by what the connector declares, what the remote tells (`told`), and what it shows
+//!   by throttling (`pace`);
 //! - `overrides` and `addresses`: it goes where the operator says, or to a public address;
 //! - `exchange`: it is sent and its answer read, within limits;
 //! - `retry` and `redirect`: it is sent again, or on; every hop begins anew with the allow-list;
 //! - `scrub`: secrets are taken out of what comes back.
 
 mod addresses;
+mod authorise;
 mod bind;
 mod budget;
 mod call;
@@ -20,12 +22,15 @@ mod exchange;
 mod headers;
 mod oauth;
 mod overrides;
+mod pace;
 mod redirect;
 mod retry;
 mod scrub;
 mod signing;
 mod stats;
 mod template;
+mod token_endpoint;
+mod told;
 mod types;
 
 use std::sync::Arc;
@@ -45,6 +50,7 @@ use exchange::{Allowance, Answer, Outgoing, Wire};
 use retry::Retries;
 use scrub::Scrubber;
 
+pub use authorise::{Authorisation, Begun};
 pub use call::Call;
 pub use exchange::Client;
 pub use types::{Algorithm, HttpError, OutboundStats, Request, Response, SecretError};
@@ -274,6 +280,9 @@ impl Outbound {
         let began = Instant::now();
         let outcome = self.wire.exchange(outgoing, allowance).await;
         let took = began.elapsed();
+        if let Ok(answer) = &outcome {
+            self.budget.answered(began, answer);
+        }
         drop(permit);
         let executed = match &outcome {
             Err(HttpError::Denied(_) | HttpError::NotSent(_)) => false,
@@ -392,7 +401,13 @@ impl Outbound {
     /// What was used since the account was bound.
     #[must_use]
     pub fn stats(&self) -> OutboundStats {
-        self.wire.counters.read()
+        let left = self.budget.left();
+        OutboundStats {
+            per_minute: left.rate.map(|rate| (rate * 60.0) as u64),
+            blocked_ms: u64::try_from(left.blocked.as_millis()).unwrap_or(u64::MAX),
+            remaining: left.remaining,
+            ..self.wire.counters.read()
+        }
     }
 
     /// What may be reached, for people: the rules, where access tokens come from, and the endpoint overrides.

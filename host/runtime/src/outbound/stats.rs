@@ -52,6 +52,7 @@ impl Counters {
             throttled: read(&self.throttled),
             retries: read(&self.retries),
             denied: read(&self.denied),
+            ..OutboundStats::default()
         }
     }
 }

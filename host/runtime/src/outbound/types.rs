@@ -116,4 +116,10 @@ pub struct OutboundStats {
     pub retries: u64,
     /// Requests that broke a rule.
     pub denied: u64,
+    /// Requests a minute that are allowed at the moment because the remote throttled; `None`: it did not, or long ago.
+    pub per_minute: Option<u64>,
+    /// How long nothing is sent at the moment, because the remote asked for that; 0: it did not.
+    pub blocked_ms: u64,
+    /// Requests that the remote said are left of its window.
+    pub remaining: Option<u64>,
 }

@@ -7,6 +7,7 @@
 )]
 
 mod applied;
+mod authorise;
 mod budget;
 mod credentials;
 mod egress;

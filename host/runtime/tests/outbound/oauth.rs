@@ -99,6 +99,8 @@ struct Kept {
     token: Mutex<Option<String>>,
     fails: AtomicBool,
     saved: Notify,
+    /// What it was told about the credential, in order: why it is refused, or nothing once it works.
+    told: Mutex<Vec<Option<String>>>,
 }
 
 impl Kept {
@@ -126,6 +128,18 @@ impl TokenStore for Kept {
         }
         *self.token.lock().unwrap() = Some(token.expose_secret().to_owned());
         self.saved.notify_one();
+        Ok(())
+    }
+
+    async fn refused(&self, account: &str, credential: &str, why: &str) -> Result<(), String> {
+        assert_eq!((account, credential), ("crm", "access"));
+        self.told.lock().unwrap().push(Some(why.to_owned()));
+        Ok(())
+    }
+
+    async fn accepted(&self, account: &str, credential: &str) -> Result<(), String> {
+        assert_eq!((account, credential), ("crm", "access"));
+        self.told.lock().unwrap().push(None);
         Ok(())
     }
 }
@@ -319,6 +333,30 @@ async fn a_void_refresh_token_is_told_and_not_tried_again() {
         assert!(!why.contains(CONFIGURED), "{why}");
     }
     assert_eq!(scene.issuer.asked(), 1);
+}
+
+#[tokio::test]
+async fn a_void_refresh_token_is_noted_until_a_person_authorised_the_account_again() {
+    let scene = Scene::new().await;
+    scene.issuer.issued.store(5, Ordering::SeqCst);
+    let outbound = scene.setup.bind();
+    for _ in 0..2 {
+        outbound.send(&scene.setup.call(), ask()).await.unwrap_err();
+    }
+    let told = || scene.kept.told.lock().unwrap().clone();
+    let [Some(why)] = &told()[..] else {
+        panic!("{:?}", told());
+    };
+    assert!(why.contains("invalid_grant"), "{why}");
+    // Another process keeps the new token; this one takes it up without a restart.
+    *scene.kept.token.lock().unwrap() = Some("refresh-token-5".to_owned());
+    let answer = outbound.send(&scene.setup.call(), ask()).await.unwrap();
+    assert_eq!(answer.status, 200);
+    scene.issuer.revoke_access();
+    let answer = outbound.send(&scene.setup.call(), ask()).await.unwrap();
+    assert_eq!(answer.status, 200);
+    assert_eq!(told().len(), 2, "told once that it works");
+    assert_eq!(told()[1], None);
 }
 
 #[tokio::test]

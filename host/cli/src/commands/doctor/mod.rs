@@ -15,7 +15,9 @@ use crate::exit::{CliError, Exit};
 use crate::output::Output;
 use finding::{Finding, Status};
 use samspel_installation::config::{Config, SecretSettings};
-use samspel_installation::{Account, Error, Host, Library, credentials, of_account, open_store};
+use samspel_installation::{
+    Account, Error, Host, Library, Secrets, credentials, of_account, open_store, place_of_client,
+};
 
 /// Checks everything and tells it.
 pub async fn run(file: &Path, output: Output) -> Result<(), CliError> {
@@ -57,7 +59,9 @@ async fn examine(config: Config, findings: &mut Vec<Finding>) {
     let store = config.resolve(&config.host.store);
     findings.extend(machine::disk(&store));
     findings.push(machine::clock(&store, SystemTime::now()));
-    match open_store(&config).await {
+    let opened = open_store(&config).await;
+    let opens = opened.is_ok();
+    match opened {
         Ok(_) => findings.push(Finding::ok("store", format!("{} opens", store.display()))),
         Err(error) => findings.push(of_error("store", error)),
     }
@@ -71,9 +75,15 @@ async fn examine(config: Config, findings: &mut Vec<Finding>) {
     };
     let host = match Host::with_library(config, library, "doctor").await {
         Ok(host) => host,
-        // The store does not open: reported above.
-        Err(_) => return,
+        Err(error) => {
+            // That the store does not open is reported above.
+            if opens {
+                findings.push(of_error("vault", error));
+            }
+            return;
+        }
     };
+    sealed(&host, findings).await;
     let names: Vec<String> = host.config().accounts.keys().cloned().collect();
     let asked = names.iter().map(|name| account(&host, name));
     let mut known = Vec::new();
@@ -89,8 +99,14 @@ fn credentials_of(config: &Config, findings: &mut Vec<Finding>) {
     for (account, settings) in &config.accounts {
         for (name, credential) in &settings.credentials {
             let check = format!("credential {account}.{name}");
-            findings.push(secret(config, check.clone(), &credential.secret()));
-            if let Some(client) = &credential.client_secret {
+            if !credential.vault {
+                findings.push(secret(config, check.clone(), &credential.secret()));
+            }
+            if let Some(client) = credential
+                .client_secret
+                .as_ref()
+                .filter(|client| !client.vault)
+            {
                 findings.push(secret(config, format!("{check} (client)"), client));
             }
         }
@@ -106,6 +122,27 @@ fn secret(config: &Config, check: String, settings: &SecretSettings) -> Finding 
             "chmod 600 the file",
         ),
         Ok(_) => Finding::ok(check, "it is there"),
+    }
+}
+
+/// Whether every secret that is said to be sealed is, and opens.
+async fn sealed(host: &Host, findings: &mut Vec<Finding>) {
+    for (account, settings) in &host.config().accounts {
+        for (name, credential) in &settings.credentials {
+            let client = credential.client_secret.clone().unwrap_or_default();
+            let places = [
+                (name.clone(), credential.secret()),
+                (place_of_client(name), client),
+            ];
+            for (place, settings) in places.iter().filter(|(_, settings)| settings.vault) {
+                let check = format!("credential {account}.{place}");
+                let none = Secrets::new();
+                findings.push(match host.secret(account, place, settings, &none).await {
+                    Ok(_) => Finding::ok(check, "it is sealed in the store"),
+                    Err(error) => of_error(&check, error),
+                });
+            }
+        }
     }
 }
 
@@ -128,7 +165,7 @@ async fn account(host: &Host, name: &str) -> (Vec<Finding>, Option<Vec<Collectio
             format!("reached as {}", identity.label),
         )),
         Err(failure) => {
-            findings.push(of_error(&check, of_account(name, &failure)));
+            findings.push(of_error(&check, host.explain(name, &failure).await));
             return (findings, None);
         }
     }

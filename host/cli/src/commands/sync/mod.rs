@@ -189,11 +189,12 @@ async fn show_status(context: &Context<'_>, args: &StatusArgs) -> Result<(), Cli
         Some(name) => vec![name.as_str()],
         None => host.config().syncs.keys().map(String::as_str).collect(),
     };
+    let refused = host.refused().await?;
     let mut all = Vec::with_capacity(wanted.len());
     for name in wanted {
         let spec = host.spec(name)?;
         let now = host.clock().now();
-        all.push(Status::read(host.store(), name, spec, now, args.limit).await?);
+        all.push(Status::read(host.store(), (name, spec), &refused, now, args.limit).await?);
     }
     let said = match (&args.name, all.as_slice()) {
         (Some(_), [one]) => json!(one),

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use samspel_engine::SyncSpec;
 use samspel_engine::spec::Mode;
 use samspel_model::Store;
+use samspel_model::access::Refused;
 use samspel_model::link::Side;
 use samspel_model::store::{Conflict, Parked, RunRecord, StoreError, SyncCounts, Waiting};
 use samspel_sync::Accounts;
@@ -27,6 +28,8 @@ pub struct Status {
     confirmed: Option<Timestamp>,
     /// Why runs are refused.
     paused: Option<String>,
+    /// Credentials of its accounts that a person must authorise again.
+    needs_authorisation: Vec<Refused>,
     /// Who works on it right now.
     holder: Option<Holder>,
     counts: SyncCountsView,
@@ -76,8 +79,8 @@ impl Status {
     /// Reads it. At most `limit` runs, conflicts and parked records each.
     pub async fn read(
         store: &dyn Store,
-        name: &str,
-        spec: &SyncSpec,
+        (name, spec): (&str, &SyncSpec),
+        refused: &[Refused],
         now: Timestamp,
         limit: u32,
     ) -> Result<Self, StoreError> {
@@ -98,6 +101,15 @@ impl Status {
             interval: spec.interval.clone(),
             confirmed: state.confirmed,
             paused: state.paused,
+            needs_authorisation: refused
+                .iter()
+                .filter(|one| {
+                    [&spec.a, &spec.b]
+                        .iter()
+                        .any(|side| side.account == one.account)
+                })
+                .cloned()
+                .collect(),
             holder: store
                 .lease_holder(name)
                 .await?
@@ -116,6 +128,13 @@ impl Status {
     pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "{}: {} <-> {}", self.sync, self.a, self.b)?;
         writeln!(out, "  state       {}", self.state())?;
+        for refused in &self.needs_authorisation {
+            writeln!(
+                out,
+                "  account     {} needs re-authorisation since {:.0}: {} (samspel account authorise {0})",
+                refused.account, refused.since, refused.why
+            )?;
+        }
         if let Some(holder) = &self.holder {
             writeln!(
                 out,
