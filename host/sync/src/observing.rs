@@ -121,12 +121,13 @@ impl Context {
 
     /// What was read is about to be stored: opt-outs are in force from then on, for the records and their partners, whoever
     /// gets to plan them; those without a date from when they are first seen. What is in force for one of several records that were merged is in force for all of
-    /// them, and for the partners of each.
+    /// them, and for the partners of each. `made`: links that are stored with it.
     pub async fn opt_outs(
         &self,
         side: Side,
         read: &[&Observed],
         gone: &[Tombstone],
+        made: &[Link],
     ) -> Result<Change, SyncError> {
         if !Guard::OptOutIsRemembered.stands() {
             return Ok(Change::Restrict(Vec::new()));
@@ -164,6 +165,7 @@ impl Context {
             .links_by_record(self.name(), side, &ids)
             .await?
             .into_iter()
+            .chain(made.iter().cloned())
             .map(|link| (link.record(side).clone(), link))
             .collect();
         let mut opt_outs = Vec::new();

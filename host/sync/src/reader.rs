@@ -380,7 +380,9 @@ impl Reader {
                 .collect();
             changes.push(context.losers(self.side, &records).await?);
             let seen: Vec<&Observed> = records.iter().collect();
-            let opt_outs = context.opt_outs(self.side, &seen, &page.tombstones).await?;
+            let opt_outs = context
+                .opt_outs(self.side, &seen, &page.tombstones, &[])
+                .await?;
             changes.push(opt_outs);
             changes.push(Change::Observe {
                 endpoint,
@@ -535,7 +537,7 @@ pub async fn observe_fetched(
         }
     }
     let seen: Vec<&Observed> = records.iter().collect();
-    let opt_outs = context.opt_outs(side, &seen, &tombstones).await?;
+    let opt_outs = context.opt_outs(side, &seen, &tombstones, &[]).await?;
     Ok(vec![
         context.losers(side, &records).await?,
         opt_outs,

@@ -64,6 +64,8 @@ pub(crate) struct SyncLedger {
     pub consents_taken: BTreeSet<RecordId>,
     /// What operators left as it is: side, record, and the subject of a question, or nothing for what had failed.
     pub left: BTreeSet<(Side, RecordId, Option<String>)>,
+    /// Fields that were given back what they held, because a run was taken back: the record and the rule.
+    pub undone: BTreeSet<(RecordId, String)>,
     /// The records that were named when an operator said that they stay apart.
     pub apart: BTreeSet<RecordId>,
     /// Pairs that were, and are no more.
@@ -442,6 +444,12 @@ impl Ledger {
             );
         }
         for intent in &notes.intents {
+            if let Some(target) = intent.effect.target_record() {
+                let fields = intent.base.fields.iter();
+                let undone = fields.filter(|(_, images)| images.undone);
+                sync.undone
+                    .extend(undone.map(|(rule, _)| (target.clone(), rule.clone())));
+            }
             sync.decided.insert(
                 intent.id.clone(),
                 Decided {

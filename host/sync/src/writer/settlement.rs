@@ -611,14 +611,18 @@ impl<'a> Settlement<'a> {
     async fn store(mut self, step: Step, sent: Sequence) -> Result<(), SyncError> {
         let inherited = self.inherited().await?;
         self.believe_searches().await?;
-        let seen: Vec<&Observed> = self.written.iter().chain(&self.read).collect();
-        let seen: Vec<&Observed> = seen
-            .into_iter()
-            .filter(|seen| !self.restricted.contains(&seen.entity.id))
+        let links: Vec<Link> = self
+            .changed_links
+            .iter()
+            .filter_map(|id| self.links.remove(id))
+            .collect();
+        let shown = self.written.iter().chain(&self.read);
+        let seen: Vec<&Observed> = shown
+            .filter(|shown| !self.restricted.contains(&shown.entity.id))
             .collect();
         let opt_outs = self
             .context
-            .opt_outs(self.side, &seen, &self.tombstones)
+            .opt_outs(self.side, &seen, &self.tombstones, &links)
             .await?;
         let endpoint = self.context.endpoint(self.side).clone();
         let observe = |source, records, tombstones| Change::Observe {
@@ -636,11 +640,6 @@ impl<'a> Settlement<'a> {
         if !self.read.is_empty() || !self.tombstones.is_empty() {
             changes.push(observe(Source::Fetch, self.read, self.tombstones));
         }
-        let links: Vec<Link> = self
-            .changed_links
-            .iter()
-            .filter_map(|id| self.links.remove(id))
-            .collect();
         changes.push(Change::RemoveLinks(self.replaced));
         if !links.is_empty() {
             changes.push(Change::PutLinks(links));

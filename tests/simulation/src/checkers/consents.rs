@@ -224,8 +224,9 @@ fn bounced(facts: &Facts<'_>, arrival: &Arrival<'_>, source: &Place, findings: &
                 let at = facts.ledger.values.get(&target).and_then(|at| at.get(seq));
                 at.is_some_and(|bits| bits & (1 << Field::Email.index()) != 0)
             };
-            let stored = facts.ledger.stored.get(&target)?.iter().rev();
-            let before = stored.filter(|(_, step)| *step < arrival.begun);
+            // It may have been written to a record that left the collection, and was stored as one that is there.
+            let shown = facts.ledger.shown.get(&target)?.iter().rev();
+            let before = shown.filter(|(_, step)| *step < arrival.begun);
             let seq = before.map(|(seq, _)| *seq).find(told)?;
             let record = facts.systems[target.0].records.get(&target.1)?;
             record.version(seq)?.address()

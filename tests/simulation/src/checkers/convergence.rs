@@ -102,6 +102,17 @@ fn pairs(facts: &Facts<'_>, index: usize, agreement: &Agreement, findings: &mut 
                 [true, false] => stays(index, mapping.field, b, a),
                 [false, false] => true,
             };
+            // Where the source has no value, what the target was given back stays: two that meet anew clear nothing.
+            let given_back = |target: &RecordId, value: &Value| {
+                let undone = (target.clone(), rule.clone());
+                is_empty(value) && sync.undone.contains(&undone)
+            };
+            let kept = kept
+                || match mapping.to {
+                    [false, true] => given_back(id_b, x),
+                    [true, false] => given_back(id_a, y),
+                    _ => false,
+                };
             if !kept {
                 findings.add(
                     1,
