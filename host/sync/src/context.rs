@@ -41,6 +41,13 @@ impl InFlight {
         self.0.contains_key(&(side, id.clone()))
     }
 
+    /// Whether a record is being told of an opt-out.
+    pub fn restricts(&self, side: Side, id: &RecordId) -> bool {
+        let flying = self.0.get(&(side, id.clone()));
+        let mut updates = flying.into_iter().flatten().flat_map(|one| &one.update);
+        updates.any(|intent| intent.restricts)
+    }
+
     /// All of them.
     pub fn records(&self) -> HashSet<(Side, RecordId)> {
         self.0.keys().cloned().collect()

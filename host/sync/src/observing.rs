@@ -187,8 +187,8 @@ impl Context {
         Ok(Change::Restrict(opt_outs))
     }
 
-    /// Which of these opt-outs are news: their records did not show them before, and none is in force that they may be the
-    /// answer to.
+    /// Which of these opt-outs are news: their records did not show them before, and no write is under way that they may be
+    /// the answer to.
     async fn first_seen<'p>(
         &'p self,
         side: Side,
@@ -199,18 +199,22 @@ impl Context {
         }
         let ids: Vec<RecordId> = opt_outs.iter().map(|(id, ..)| id.clone()).collect();
         let known = self.store().observations(self.endpoint(side), &ids).await?;
-        let in_force = self.store().restrictions(self.endpoint(side), &ids).await?;
+        let others = self
+            .store()
+            .writes_of_others(self.name(), self.endpoint(side), &ids)
+            .await?;
+        let restricts = others.iter().filter(|intent| intent.restricts);
+        let told: Vec<&RecordId> = restricts
+            .filter_map(|intent| intent.effect.target_record())
+            .collect();
+        let in_flight = self.in_flight();
         opt_outs.retain(|(id, rule, _)| {
             let seen = known.iter().find(|seen| seen.id == *id);
             let said = seen.and_then(|seen| consent::find(rule, side, &seen.consents));
             let shown = said.is_some_and(|said| said.state == ConsentState::Unsubscribed);
-            let remembered = in_force.iter().any(|row| {
-                row.record == *id
-                    && row.channel == rule.channel
-                    && row.purpose == rule.purpose(side)
-            });
-            !shown && !remembered
+            !shown && !told.contains(&id) && !in_flight.restricts(side, id)
         });
+        drop(in_flight);
         Ok(opt_outs)
     }
 
