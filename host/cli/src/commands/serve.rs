@@ -64,7 +64,7 @@ pub async fn run(
 }
 
 /// How often a watched directory is looked at.
-const LOOK: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_secs(2);
 
 /// Installs what is put into the watched directory, if there is one.
 async fn watch(host: &Host, stop: CancellationToken) {
