@@ -25,6 +25,9 @@ pub(crate) struct Revisions {
     loaded: Mutex<HashMap<String, LoadedConnector>>,
     /// Accounts that were replaced, as long as runs hold them.
     replaced: Mutex<Vec<(String, Weak<Account>)>>,
+    /// By the name of a connector that was swapped: whether an earlier revision may still be on its way out. Nothing is
+    /// known of those that are not in here.
+    draining: Mutex<HashMap<String, bool>>,
 }
 
 /// What an account's runs were reported to have met.
@@ -105,6 +108,18 @@ impl Host {
         used
     }
 
+    /// Whether an earlier revision of a connector may still be on its way out.
+    pub(crate) async fn may_drain(&self, connector: &str) -> bool {
+        let draining = self.revisions.draining.lock().await;
+        draining.get(connector).copied().unwrap_or(true)
+    }
+
+    /// Notes whether one is.
+    pub(crate) async fn drains(&self, connector: &str, some: bool) {
+        let mut draining = self.revisions.draining.lock().await;
+        draining.insert(connector.to_owned(), some);
+    }
+
     /// An account, with the revision of its connector that is active for it now. One that was opened before is given again
     /// as long as that is the same; a run keeps what it was given.
     ///
@@ -140,6 +155,7 @@ impl Host {
                 before = before.installed.loaded.descriptor.version,
                 "the connector was swapped"
             );
+            self.drains(&settings.connector, true).await;
             if let Some(sha256) = &before.revision {
                 let mut replaced = self.revisions.replaced.lock().await;
                 replaced.push((sha256.clone(), Arc::downgrade(&before)));

@@ -9,7 +9,7 @@ use tracing::{info, warn};
 use crate::service::Service;
 
 /// How often the directory is looked at.
-const LOOK: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_secs(2);
 
 /// Installs what is put into the watched directory, if there is one, until the service ends.
 pub(crate) async fn watch(service: Arc<Service>) {

@@ -35,11 +35,13 @@ impl Lifecycle<'_> {
     ) -> Result<(), Error> {
         let before = pointer.active.replace(revision.sha256.clone());
         let left = pointer.canary.take().map(|canary| canary.sha256);
+        // What accounts went back to is good for all; what they went back from is not.
+        let good = pointer.kept.values().next().cloned().or(before.clone());
         pointer.kept.clear();
         *revision = self.moved(revision, Stage::Active, None);
         let mut drained: BTreeSet<String> = left.into_iter().collect();
         if before.as_deref() != Some(&revision.sha256) {
-            pointer.previous.clone_from(&before);
+            pointer.previous = good;
             // What was on its way out when this one came has nobody left who began with it.
             let others = self.registry().revisions(Some(&pointer.name)).await?;
             for other in others.iter().filter(|other| other.stage == Stage::Draining) {
@@ -199,26 +201,34 @@ impl Lifecycle<'_> {
 
     /// Revisions that nobody in this process uses any more, and nothing points to, are retired.
     pub(super) async fn retire(&self, name: &str) -> Result<(), Error> {
+        // Asked after every run: as long as nothing was swapped there is nothing to look for.
+        if !self.host.may_drain(name).await {
+            return Ok(());
+        }
         let Some(pointer) = self.registry().installed(name).await? else {
             return Ok(());
         };
         let held = self.host.revisions_in_use().await;
+        let mut left = false;
         for one in self.registry().revisions(Some(name)).await? {
-            if one.stage == Stage::Draining
-                && !held.contains(&one.sha256)
-                && !pointer.uses(&one.sha256)
-            {
-                let changes = vec![
-                    self.put(&one, Stage::Retired, None),
-                    self.tell(
-                        RegistryAct::Retired,
-                        &one,
-                        json!({ "version": one.version }),
-                    ),
-                ];
-                self.apply(name, changes).await?;
+            if one.stage != Stage::Draining {
+                continue;
             }
+            if held.contains(&one.sha256) || pointer.uses(&one.sha256) {
+                left = true;
+                continue;
+            }
+            let changes = vec![
+                self.put(&one, Stage::Retired, None),
+                self.tell(
+                    RegistryAct::Retired,
+                    &one,
+                    json!({ "version": one.version }),
+                ),
+            ];
+            self.apply(name, changes).await?;
         }
+        self.host.drains(name, left).await;
         Ok(())
     }
 }

@@ -152,16 +152,28 @@ impl Lifecycle<'_> {
                 json!({ "source": fetched.source, "why": why }),
             );
             self.apply("", vec![RegistryChange::Tell(told)]).await?;
-            return Err(refused(&fetched.source, &why));
+            return Err(refused(&fetched.source, &why)
+                .remedy("compare with what its author publishes; it may have been replaced"));
         }
-        if let Some(known) = self.registry().revision(&sha256).await?
-            && !matches!(
+        if let Some(known) = self.registry().revision(&sha256).await? {
+            // Found in a directory: whoever refused it, or went back from it, is not asked again at each start.
+            if wish.newer && known.stage == Stage::Refused && !known.name.is_empty() {
+                let why = known.why.as_deref().unwrap_or("it was refused before");
+                return Err(refused(&fetched.source, why)
+                    .remedy("`samspel connector upgrade` tries it again"));
+            }
+            if !matches!(
                 known.stage,
                 Stage::Staged | Stage::Verified | Stage::Refused
-            )
-        {
-            let loaded = self.host.load_revision(&sha256).await?;
-            return Ok((known, loaded));
+            ) {
+                if !(wish.newer && was_used(&known))
+                    && let Err(why) = self.may_follow(&known, wish).await?
+                {
+                    return Err(refused(&fetched.source, &why));
+                }
+                let loaded = self.host.load_revision(&sha256).await?;
+                return Ok((known, loaded));
+            }
         }
         let now = self.now();
         let mut revision = ConnectorRevision {
@@ -307,6 +319,14 @@ impl Lifecycle<'_> {
         wish: &Wish,
     ) -> Result<Installation, Error> {
         let name = revision.name.clone();
+        if wish.newer && was_used(&revision) {
+            return Ok(Installation {
+                revision,
+                more: Rights::default(),
+                outcome: Outcome::Unchanged,
+                probes: Vec::new(),
+            });
+        }
         let known = self.registry().installed(&name).await?;
         if let (Some(known), None, false) = (&known, &wish.upgrade, wish.approve || wish.newer)
             && known
@@ -403,15 +423,30 @@ impl Lifecycle<'_> {
             self.tell(RegistryAct::Refused, &refused_now, json!({ "why": why })),
             RegistryChange::Put(Box::new(refused_now)),
         ];
+        let remedy = match revision.stage {
+            Stage::Staged => {
+                "`samspel connector trust add` trusts an author's key; `--dev` takes what nobody signed, for development"
+            }
+            _ => "use another version of it, or report it to its author",
+        };
         match self.registry().apply(changes).await {
-            Ok(_) => refused(&revision.source, &why),
+            Ok(_) => refused(&revision.source, &why).remedy(remedy),
             Err(error) => error.into(),
         }
     }
 }
 
+/// Whether accounts use it, or have used it.
+fn was_used(revision: &ConnectorRevision) -> bool {
+    matches!(
+        revision.stage,
+        Stage::Canary | Stage::Active | Stage::Draining | Stage::Retired
+    )
+}
+
 fn refused(source: &str, why: &str) -> Error {
-    Error::new(Kind::Connector, format!("the connector from {source} is refused: {why}")).remedy(
-        "`samspel connector trust add` trusts an author's key; `--dev` takes what nobody signed, for development",
+    Error::new(
+        Kind::Connector,
+        format!("the connector from {source} is refused: {why}"),
     )
 }

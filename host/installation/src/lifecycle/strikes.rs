@@ -126,7 +126,7 @@ impl Lifecycle<'_> {
         } else {
             pointer.previous.clone()
         };
-        let Some(to) = to else {
+        let Some(to) = to.filter(|to| to != sha256) else {
             warn!(
                 connector = name,
                 account,
@@ -143,6 +143,10 @@ impl Lifecycle<'_> {
             {
                 return self.all_back(pointer, sha256, &to).await;
             }
+        }
+        if !on_trial && let Some(back) = self.registry().revision(&to).await? {
+            let kept = Some(format!("used by account `{account}`"));
+            changes.push(self.put(&back, Stage::Draining, kept));
         }
         changes.push(RegistryChange::Tell(RegistryEntry {
             sha256: Some(to.clone()),
