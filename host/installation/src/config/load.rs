@@ -219,6 +219,17 @@ fn reference(
             REMEDY,
         ));
     }
+    // Whoever reads settings quotes a value of the wrong type.
+    if table
+        .get("vault")
+        .is_some_and(|value| value.get_ref().as_bool().is_none())
+    {
+        problems.push(document.problem(
+            format!("{path}.vault"),
+            "this is neither `true` nor `false`; a secret is never written into the configuration",
+            REMEDY,
+        ));
+    }
     // People paste the secret itself here.
     if text(table, "env").is_some_and(|name| !is_variable(name)) {
         problems.push(document.problem(

@@ -141,6 +141,8 @@ fn a_secret_in_the_file_is_refused_and_not_repeated() {
         "credentials.access = { env = \"X\", client-secret = \"pat-na1-SECRET\" }",
         "credentials.access = { env = \"X\", client-secret = { env = \"pat-na1-SECRET\" } }",
         "credentials.access = { env = \"X\", client-secret = { value = \"pat-na1-SECRET\" } }",
+        "credentials.access = { vault = \"pat-na1-SECRET\" }",
+        "credentials.access = { env = \"X\", client-secret = { vault = \"pat-na1-SECRET\" } }",
         "credentials.access = \"pat-na1-SECRET",
     ] {
         let said = complaints("credentials.access = { env = \"TOKEN\" }", literal);
@@ -153,7 +155,9 @@ fn a_secret_in_the_file_is_refused_and_not_repeated() {
 fn a_credential_has_exactly_one_source() {
     let said = complaints("{ env = \"TOKEN\" }", "{ env = \"TOKEN\", file = \"x\" }");
     assert!(
-        said.contains("accounts.crm.credentials.access: both `env` and `file` are set"),
+        said.contains(
+            "accounts.crm.credentials.access: more than one of `env`, `file` and `vault` is set"
+        ),
         "{said}"
     );
     let said = complaints("{ env = \"TOKEN\" }", "{ }");
