@@ -326,6 +326,9 @@ pub struct DemoArgs {
     /// Keep configuration and store in this directory, to look at afterwards.
     #[arg(long, value_name = "DIR")]
     pub keep: Option<PathBuf>,
+    /// Let a service carry the changes over, which the vendors tell of them, instead of one run after each.
+    #[arg(long)]
+    pub serve: bool,
     /// Time that every simulated request takes, in milliseconds.
     #[arg(long, default_value_t = 0, value_name = "MS")]
     pub latency_ms: u64,

@@ -50,6 +50,8 @@ pub struct JobStatus {
     pub name: String,
     /// Whether it runs now.
     pub running: bool,
+    /// Whether somebody told that there is something to do, which no run has taken up yet.
+    pub told: bool,
     /// When the last run ended, and how.
     pub last: Option<(Timestamp, RunEnd)>,
     /// Failures in a row.
@@ -99,6 +101,7 @@ impl Slot {
                 status: JobStatus {
                     name: job.name.clone(),
                     running: false,
+                    told: false,
                     last: None,
                     failures: 0,
                     due: None,
@@ -175,7 +178,13 @@ impl Scheduler {
         let slots: Vec<_> = self.slots().values().cloned().collect();
         slots
             .iter()
-            .map(|slot| slot.state().status.clone())
+            .map(|slot| {
+                let state = slot.state();
+                JobStatus {
+                    told: state.told.is_some(),
+                    ..state.status.clone()
+                }
+            })
             .collect()
     }
 

@@ -28,7 +28,7 @@ pub struct Served {
     pub cut_off: Vec<String>,
 }
 
-/// Serves until `stop` is cancelled. `opened` is told where the API and the notifications' listener are.
+/// Serves until `stop` is cancelled. `started` is given the service once its ports are open.
 ///
 /// # Errors
 /// A port cannot be opened, or the store fails at the start.
@@ -36,7 +36,7 @@ pub async fn serve(
     host: Arc<Host>,
     options: Options,
     stop: CancellationToken,
-    opened: impl FnOnce(SocketAddr, SocketAddr),
+    started: impl FnOnce(Arc<Service>),
 ) -> Result<Served, Error> {
     let service = Service::new(Arc::clone(&host), options, stop.clone());
     let jobs = jobs::of(&service, &host)?;
@@ -59,7 +59,6 @@ pub async fn serve(
         .map(|address| Listener::open("metrics-listen", address, None))
         .transpose()?;
     let hooks_at = for_hooks.as_ref().map_or(main.address(), Listener::address);
-    opened(main.address(), hooks_at);
     info!(
         api = %main.address(),
         hooks = %hooks_at,
@@ -82,6 +81,7 @@ pub async fn serve(
     }
     listening(&service, main, router, &handle);
 
+    started(Arc::clone(&service));
     service.hooks.resume(&service).await?;
     service
         .tasks

@@ -71,6 +71,23 @@ impl Service {
         Arc::clone(&self.host.read())
     }
 
+    /// Whether nothing that remotes told waits, and no sync runs or is about to.
+    pub fn is_idle(&self) -> bool {
+        self.hooks.waiting() == 0
+            && self
+                .scheduler
+                .status()
+                .iter()
+                .all(|job| !job.running && !job.told)
+    }
+
+    /// Whether a run of this sync has ended.
+    pub fn has_run(&self, sync: &str) -> bool {
+        let jobs = self.scheduler.status();
+        jobs.iter()
+            .any(|job| job.name == sync && job.last.is_some())
+    }
+
     /// Another configuration holds from now on. What runs goes on with the one that it began with.
     pub(crate) fn set_host(&self, host: Arc<Host>) {
         *self.host.write() = host;

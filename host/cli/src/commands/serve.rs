@@ -26,7 +26,7 @@ pub async fn run(
     let options = Options {
         drain: Duration::from_secs(args.drain),
     };
-    let served = samspel_server::serve(host, options, stop, |_, _| {}).await?;
+    let served = samspel_server::serve(host, options, stop, |_| {}).await?;
     output.result(
         &json!({ "syncs": served.syncs, "cut_off": served.cut_off }),
         |out| {

@@ -267,8 +267,9 @@ async fn batch(
     if !done.is_empty() {
         let hinted: Vec<Hinted> = hinted.into_iter().collect();
         let syncs = store.hooks_understood(&done, &hinted, now).await?;
-        service.hooks.left(done.len() as u64);
+        // First told, then gone: what is neither waiting here nor told was carried over.
         tell(service, &host, &hinted, syncs, now);
+        service.hooks.left(done.len() as u64);
     }
     Ok(next)
 }

@@ -5,6 +5,7 @@ mod memory;
 mod remote;
 mod report;
 mod scenarios;
+mod serving;
 mod setup;
 mod vendors;
 
@@ -24,6 +25,7 @@ use remote::Remote;
 use report::{Comparison, DemoReport, Drift, Initial, Rerun, Scenario};
 use samspel_installation::{Host, Kind};
 use scenarios::{RunOnce, Stage};
+use serving::Serving;
 use vendors::Vendors;
 
 /// Plays the demo. Fails if anything did not go as it must.
@@ -57,7 +59,8 @@ pub async fn run(
         bars: bars.clone(),
         stop,
     };
-    let report = demo.play(args.contacts).await;
+    let serving = args.serve.then_some(&host);
+    let report = demo.play(args.contacts, serving).await;
     vendors.stop().await;
     let report = report?;
     output.result(&report, |out| {
@@ -98,18 +101,26 @@ struct Demo {
 }
 
 impl Demo {
-    async fn play(&self, contacts: u32) -> Result<DemoReport, CliError> {
+    /// `serving`: the changes are carried over by a service, which the vendors tell of them.
+    async fn play(
+        &self,
+        contacts: u32,
+        serving: Option<&Arc<Host>>,
+    ) -> Result<DemoReport, CliError> {
         let initial = self.first_sync().await?;
-        let stage = Stage {
-            crm: &self.crm,
-            newsletter: &self.newsletter,
-            list: &self.list,
-            subscription: &self.subscription,
-            bounce_property: setup::BOUNCE_PROPERTY,
-            sync: self,
-            output: self.output,
+        let scenarios = match serving {
+            None => self.stage(self).play().await?,
+            Some(host) => {
+                self.output
+                    .say("\nFrom now on a service runs, and the vendors tell it what happens")?;
+                let (crm, newsletter) = (&self.crm, &self.newsletter);
+                let service =
+                    Serving::start(host, crm, newsletter, &self.list, &self.stop).await?;
+                let played = self.stage(&service).play().await;
+                service.end().await?;
+                played?
+            }
         };
-        let scenarios = stage.play().await?;
         let found = self.verify().await?;
         let comparison = self.compare().await?;
         let rerun = self.rerun().await?;
@@ -130,6 +141,18 @@ impl Demo {
             comparison,
             peak_rss_mb: memory::peak_rss_mb(),
         })
+    }
+
+    fn stage<'a, R>(&'a self, sync: &'a R) -> Stage<'a, R> {
+        Stage {
+            crm: &self.crm,
+            newsletter: &self.newsletter,
+            list: &self.list,
+            subscription: &self.subscription,
+            bounce_property: setup::BOUNCE_PROPERTY,
+            sync,
+            output: self.output,
+        }
     }
 
     async fn first_sync(&self) -> Result<Initial, CliError> {

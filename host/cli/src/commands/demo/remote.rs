@@ -30,6 +30,13 @@ pub struct Counted {
     pub write_requests: u64,
 }
 
+/// What became of the notifications that a vendor has to send.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub struct Hooks {
+    /// Events that are not told yet.
+    pub waiting: u64,
+}
+
 impl Remote {
     /// The CRM.
     pub fn hubspot(client: &Client, access: &Access) -> Self {
@@ -53,6 +60,24 @@ impl Remote {
     pub async fn act(&self, act: &Value) -> Result<Value, CliError> {
         let request = self.client.post(self.at("/_control/acts")).json(act);
         self.answer(request).await
+    }
+
+    /// Sets something up that is no user's act.
+    pub async fn control(&self, what: &str, value: &Value) -> Result<(), CliError> {
+        let url = self.at(&format!("/_control/{what}"));
+        let response = self.client.put(url).json(value).send().await;
+        response
+            .and_then(reqwest::Response::error_for_status)
+            .map(drop)
+            .map_err(|error| self.failed(&error))
+    }
+
+    /// What became of the notifications that the vendor has to send.
+    pub async fn hooks(&self) -> Result<Hooks, CliError> {
+        let answer = self
+            .answer(self.client.get(self.at("/_control/stats")))
+            .await?;
+        serde_json::from_value(answer["hooks"].clone()).map_err(|error| self.failed(&error))
     }
 
     /// What the vendor has counted so far.

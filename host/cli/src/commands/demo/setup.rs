@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io::{ErrorKind, Write as _};
+use std::net::TcpListener;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -18,6 +19,9 @@ pub const SYNC: &str = "contacts";
 
 /// The property of the simulated HubSpot that takes bounces.
 pub const BOUNCE_PROPERTY: &str = "email_deliverability";
+
+/// What the simulated HubSpot signs its notifications with.
+pub const CLIENT_SECRET: &str = "the client secret of a demo";
 
 /// How the demo's configuration begins, by which it is recognised.
 const HEADER: &str = "# Configuration of samspel demo";
@@ -48,7 +52,12 @@ pub fn install(args: &DemoArgs, access: &Access) -> Result<Installed, CliError> 
     let directory = installed.directory();
     secret(&directory.join("hubspot-token"), &access.hubspot_token)?;
     secret(&directory.join("mailchimp-key"), &access.mailchimp_key)?;
-    fs::write(directory.join("samspel.toml"), text(access))?;
+    let mut text = text(access);
+    if args.serve {
+        secret(&directory.join("hubspot-secret"), CLIENT_SECRET)?;
+        text.push_str(&server(free_port()?));
+    }
+    fs::write(directory.join("samspel.toml"), text)?;
     Ok(installed)
 }
 
@@ -110,6 +119,25 @@ fn secret(file: &Path, text: &str) -> Result<(), CliError> {
     let mut options = fs::OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600);
     Ok(options.open(file)?.write_all(text.as_bytes())?)
+}
+
+/// A port that nobody uses now.
+fn free_port() -> Result<u16, CliError> {
+    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}
+
+/// What `samspel serve` needs for notifications.
+fn server(port: u16) -> String {
+    format!(
+        r#"
+[server]
+listen = "127.0.0.1:{port}"
+public-url = "http://127.0.0.1:{port}"
+
+[accounts.crm.credentials.webhook]
+file = "hubspot-secret"
+"#
+    )
 }
 
 /// The data centre that an API key names.
