@@ -8,12 +8,15 @@
 )]
 
 pub mod account;
+pub mod author;
 pub mod image;
 pub mod pair;
 pub mod people;
+pub mod versions;
 pub mod workbench;
 
 pub use account::{Account, Reading};
+pub use author::Author;
 pub use image::Image;
 pub use pair::Pair;
 pub use workbench::{Setup, Workbench};

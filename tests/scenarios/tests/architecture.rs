@@ -15,7 +15,14 @@ struct Rule {
 }
 
 /// What brings the network, a database, a sandbox or an executor into a crate.
-const OUTSIDE: [&str; 5] = ["reqwest", "sqlx", "wasmtime", "wasmtime-wasi", "axum"];
+const OUTSIDE: [&str; 6] = [
+    "reqwest",
+    "oci-client",
+    "sqlx",
+    "wasmtime",
+    "wasmtime-wasi",
+    "axum",
+];
 
 const RULES: [Rule; 9] = [
     Rule {
@@ -41,12 +48,12 @@ const RULES: [Rule; 9] = [
     Rule {
         krate: "samspel-store",
         knows: &["samspel-model"],
-        without: &["reqwest", "wasmtime", "wasmtime-wasi", "axum"],
+        without: &["reqwest", "oci-client", "wasmtime", "wasmtime-wasi", "axum"],
     },
     Rule {
         krate: "samspel-runtime",
         knows: &["samspel-model"],
-        without: &["sqlx", "axum"],
+        without: &["sqlx", "axum", "oci-client"],
     },
     Rule {
         krate: "samspel-sync",
@@ -91,7 +98,7 @@ const RULES: [Rule; 9] = [
             "samspel-installation",
             "samspel-server",
         ],
-        without: &["sqlx", "wasmtime", "wasmtime-wasi", "axum"],
+        without: &["sqlx", "wasmtime", "wasmtime-wasi", "axum", "oci-client"],
     },
 ];
 
@@ -214,6 +221,24 @@ fn the_sync_loop_takes_time_from_its_port() {
             ] {
                 assert!(!text.contains(banned), "{} uses {banned}", file.display());
             }
+        }
+    }
+}
+
+/// Components are fetched in one place, and what is fetched there is believed nowhere.
+#[test]
+fn the_installation_reaches_the_network_only_to_fetch_components() {
+    let crates = host_crates();
+    let (directory, _) = &crates["samspel-installation"];
+    for (file, text) in rust_sources(&directory.join("src")) {
+        if ["source", "oci"]
+            .map(|name| directory.join(format!("src/lifecycle/{name}.rs")))
+            .contains(&file)
+        {
+            continue;
+        }
+        for banned in ["reqwest::", "oci_client", "std::net::Tcp", "tokio::net"] {
+            assert!(!text.contains(banned), "{} uses {banned}", file.display());
         }
     }
 }
