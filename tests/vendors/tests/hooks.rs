@@ -313,7 +313,7 @@ async fn mailchimp_sends_twice_what_was_entered_twice_and_repeats_what_failed() 
     join(api.vendor(), "bo@firma.example");
     let stats = settled(api.vendor()).await;
     assert_eq!((stats.delivered, stats.given_up), (2, 2));
-    let (_, report) = answer(api.bare(reqwest::Method::POST, "/_control/stats/reset")).await;
+    let (_, report) = answer(api.bare(Method::POST, "/_control/stats/reset")).await;
     assert_eq!(report["hooks"]["given_up"], 2);
     assert_eq!(settled(api.vendor()).await, HookStats::default());
 }
@@ -529,13 +529,10 @@ async fn hubspot_repeats_ten_times_and_counts_the_attempts() {
 #[tokio::test]
 async fn the_control_api_sets_the_app_up_and_removes_it() {
     let api = hubspot(HubSpotQuirks::default()).await;
-    let control = |method: reqwest::Method| api.bare(method, "/_control/app");
-    assert_eq!(
-        answer(control(reqwest::Method::GET)).await,
-        (200, json!(null))
-    );
+    let control = |method: Method| api.bare(method, "/_control/app");
+    assert_eq!(answer(control(Method::GET)).await, (200, json!(null)));
     let set_up = json!({ "target_url": "http://127.0.0.1:9/", "client_secret": SECRET });
-    let (status, now) = answer(control(reqwest::Method::PUT).json(&set_up)).await;
+    let (status, now) = answer(control(Method::PUT).json(&set_up)).await;
     assert_eq!((status, &now["max_concurrent_requests"]), (200, &json!(10)));
     switch(
         api.vendor(),
@@ -546,7 +543,7 @@ async fn the_control_api_sets_the_app_up_and_removes_it() {
     );
     let properties = serde_json::from_value(json!({ "email": "eva@firma.example" })).unwrap();
     api.vendor().act(HubSpotAct::Create { properties }).unwrap();
-    assert_eq!(answer(control(reqwest::Method::DELETE)).await.0, 200);
+    assert_eq!(answer(control(Method::DELETE)).await.0, 200);
     let stats = settled(api.vendor()).await;
     assert_eq!((stats.requests, stats.given_up), (0, 2));
 }
@@ -561,9 +558,7 @@ async fn webhooks_are_lost_doubled_held_back_and_late_as_the_switches_say() {
     settled(api.vendor()).await;
     receiver.posted();
     let patch = json!({ "hooks": { "lost": 1.0 } });
-    let patch = api
-        .bare(reqwest::Method::PATCH, "/_control/settings")
-        .json(&patch);
+    let patch = api.bare(Method::PATCH, "/_control/settings").json(&patch);
     assert_eq!(answer(patch).await.0, 200);
     edit(api.vendor(), "eva@firma.example", "city", "Umeå");
     assert_eq!(settled(api.vendor()).await.lost, 1);
