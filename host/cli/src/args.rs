@@ -1,9 +1,9 @@
 //! The command line.
 
 mod access;
+mod account;
 mod connector;
 mod hooks;
-mod account;
 mod operate;
 
 use std::path::PathBuf;
@@ -14,15 +14,15 @@ use samspel_sync::PlanReport;
 
 use crate::exit::Exit;
 
+pub use access::{AuditCommand, CreateTokenArgs, ListAuditArgs, TokenCommand};
+pub use account::{
+    AccountCommand, AddAccountArgs, KeyCommand, ReauthoriseArgs, RemoveAccountArgs, SecretArgs,
+};
 pub use connector::{
     ApproveArgs, ConnectorCommand, ConnectorHistoryArgs, InstallArgs, RollbackArgs, Taking,
     TrustCommand, UpgradeArgs,
 };
-pub use access::{AuditCommand, CreateTokenArgs, ListAuditArgs, TokenCommand};
 pub use hooks::{HooksCommand, ListHooksArgs};
-pub use account::{
-    AccountCommand, AddAccountArgs, KeyCommand, ReauthoriseArgs, RemoveAccountArgs, SecretArgs,
-};
 pub use operate::{
     ConflictsCommand, EraseArgs, HistoryArgs, HoldArgs, HoldsCommand, ListArgs, ParkedCommand,
     ResolveArgs, Selection, ShowArgs, UndoArgs,
@@ -183,9 +183,6 @@ pub enum ConfigCommand {
         after_help = "Examples:\n  samspel config schema > samspel.schema.json\nthen, as the first line of samspel.toml:\n  #:schema ./samspel.schema.json"
     )]
     Schema,
-}
-
-    },
 }
 
 /// Commands about a sync.

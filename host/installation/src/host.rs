@@ -9,8 +9,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use samspel_engine::SyncSpec;
 use samspel_engine::pseudonym::Pseudonyms;
 use samspel_engine::spec::EndpointSpec;
-use samspel_model::hook::HookStore;
 use samspel_model::access::Access;
+use samspel_model::hook::HookStore;
 use samspel_model::store::Endpoint;
 use samspel_model::{Clock, Connector, Store};
 use samspel_runtime::{BindError, BoundConnector};
@@ -22,8 +22,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 use tokio::sync::{Mutex, OnceCell};
 
-use crate::accounts::Secrets;
-use crate::config::{AccountSettings, Config};
+use crate::config::Config;
 use crate::error::{Error, Kind};
 use crate::library::{Installed, Library};
 use crate::lifecycle::{Ended, Lifecycle, RolledBack, Verdict};
@@ -247,9 +246,9 @@ impl Host {
     /// It is configured.
     pub fn may_purge(&self, id: &str) -> Result<(), Error> {
         let configured = self.config.syncs.keys();
-        let by = configured.map(String::as_str).find(|name| {
-            *name == id || self.config.sync_id(name) == id
-        });
+        let by = configured
+            .map(String::as_str)
+            .find(|name| *name == id || self.config.sync_id(name) == id);
         match by {
             None => Ok(()),
             Some(name) => Err(Error::new(

@@ -12,8 +12,8 @@ mod error;
 mod failure;
 mod host;
 mod library;
-mod renamed;
 pub mod lifecycle;
+mod renamed;
 mod revisions;
 mod tokens;
 

@@ -247,9 +247,7 @@ impl Host {
                     .await?
             }
         };
-        let bound = self
-            .bind(name, settings, &installed.loaded, before)
-            .await?;
+        let bound = self.bind(name, settings, &installed.loaded, before).await?;
         Ok(Account {
             name: name.to_owned(),
             revision: revision.map(str::to_owned),

@@ -16,8 +16,8 @@ use samspel_model::{
 use serde_json::Value;
 
 use crate::error::SyncError;
-use crate::offers::Offered;
 use crate::observing::Lost;
+use crate::offers::Offered;
 use crate::retry::retry;
 use crate::{Party, SyncParts};
 

@@ -28,7 +28,9 @@ pub enum HooksCommand {
         number: Option<u64>,
     },
     /// Forget one that was not understood
-    #[command(after_help = "What it was about is still found by the next reading of the collection.")]
+    #[command(
+        after_help = "What it was about is still found by the next reading of the collection."
+    )]
     Drop {
         /// Its number, as `list` shows it.
         number: u64,

@@ -15,7 +15,9 @@ pub async fn run(command: &HooksCommand, host: &Host, output: Output) -> Result<
     match command {
         HooksCommand::Endpoints { name } => endpoints(name.as_deref(), host, output).await,
         HooksCommand::Rotate { name } => {
-            let made = new_address(host, name).await.map_err(|error| CliError::from(samspel_installation::Error::from(error)))?;
+            let made = new_address(host, name)
+                .await
+                .map_err(|error| CliError::from(samspel_installation::Error::from(error)))?;
             output.result(&made, |out| {
                 writeln!(out, "{}", made.url)?;
                 writeln!(
@@ -29,11 +31,16 @@ pub async fn run(command: &HooksCommand, host: &Host, output: Output) -> Result<
         HooksCommand::Retry { number } => {
             let store = host.hook_store();
             let again = store.retry_hooks(*number, host.clock().now()).await?;
-            if again == 0 && let Some(number) = number {
+            if again == 0
+                && let Some(number) = number
+            {
                 return Err(nothing(*number));
             }
             output.result(&json!({ "retried": again }), |out| {
-                writeln!(out, "{again} are tried again by `samspel serve`, within a minute or when it starts")
+                writeln!(
+                    out,
+                    "{again} are tried again by `samspel serve`, within a minute or when it starts"
+                )
             })
         }
         HooksCommand::Drop { number } => {

@@ -59,7 +59,7 @@ mod tests {
     use clap::ValueEnum;
 
     use super::*;
-    use samspel_installation::{Config, Kind};
+    use samspel_installation::Config;
 
     #[test]
     fn every_template_passes_the_check() {

@@ -286,16 +286,16 @@ mod tests {
         };
         let limits = Limits::default();
         let call = Call::new(&limits);
-        let before = Budget::new(&limits, &[limit(10)]);
+        let before = Budget::new(&limits, Some(&[limit(10)]));
         let _permit = before.enter(&call).await.unwrap();
-        let same = Budget::new(&limits, &[limit(10)]).shared_with(&before);
+        let same = Budget::new(&limits, Some(&[limit(10)])).shared_with(&before);
         assert_eq!(same.slots.free.available_permits(), 1);
         assert!(matches!(
             same.enter(&call).await,
             Err(HttpError::Throttled(_))
         ));
         // Another pace begins anew; the places are the same.
-        let other = Budget::new(&limits, &[limit(20)]).shared_with(&before);
+        let other = Budget::new(&limits, Some(&[limit(20)])).shared_with(&before);
         assert_eq!(other.slots.free.available_permits(), 1);
         other.enter(&call).await.unwrap();
     }

@@ -66,15 +66,24 @@ pub async fn a_notification_is_kept_until_it_is_understood(store: Arc<impl Store
         .unwrap();
     assert_eq!(syncs, Vec::<String>::new());
     let kept = store.hooks(None, 0, true, 10).await.unwrap();
-    assert_eq!(kept.iter().map(|hook| hook.position).collect::<Vec<_>>(), [two]);
+    assert_eq!(
+        kept.iter().map(|hook| hook.position).collect::<Vec<_>>(),
+        [two]
+    );
     assert_eq!(store.hook_counts().await.unwrap(), (1, 0));
 }
 
 pub async fn what_a_notification_is_about_is_fetched_and_planned_by_every_sync(
     store: Arc<impl Store + HookStore>,
 ) {
-    store.register("one", &[contacts(), members()]).await.unwrap();
-    store.register("two", &[members(), contacts()]).await.unwrap();
+    store
+        .register("one", &[contacts(), members()])
+        .await
+        .unwrap();
+    store
+        .register("two", &[members(), contacts()])
+        .await
+        .unwrap();
     let at = Timestamp::from_second(7).unwrap();
     let kept = store.keep_hook(&hook("crm", 1)).await.unwrap();
     let ids = vec![RecordId::new("5"), RecordId::new("5"), RecordId::new("6")];
@@ -89,7 +98,11 @@ pub async fn what_a_notification_is_about_is_fetched_and_planned_by_every_sync(
             .iter()
             .map(|row| (row.side, row.id.as_str(), row.refetch, row.since))
             .collect();
-        assert_eq!(rows, [(side, "5", true, at), (side, "6", true, at)], "{sync}");
+        assert_eq!(
+            rows,
+            [(side, "5", true, at), (side, "6", true, at)],
+            "{sync}"
+        );
     }
     // Told again, it waits since the first time.
     let later = Timestamp::from_second(9).unwrap();

@@ -150,9 +150,18 @@ impl Edits {
         let email = &pair.people[*next % pair.people.len()];
         *next += 1;
         let value = wire::value(number);
-        marks.begin(number, Instant::now(), if in_crm { pair.list_wire } else { pair.crm_wire });
+        marks.begin(
+            number,
+            Instant::now(),
+            if in_crm {
+                pair.list_wire
+            } else {
+                pair.crm_wire
+            },
+        );
         let done = if in_crm {
-            let edit = json!({ "act": "edit", "contact": email, "properties": { "firstname": value } });
+            let edit =
+                json!({ "act": "edit", "contact": email, "properties": { "firstname": value } });
             serde_json::from_value::<HubSpotAct>(edit)
                 .map_err(|error| error.to_string())
                 .and_then(|act| pair.crm.act(act).map_err(|error| error.to_string()))

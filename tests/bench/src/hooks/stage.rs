@@ -8,10 +8,10 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use reqwest::Client;
+use samspel_vendors::Running;
 use samspel_vendors::hubspot::{self, HubSpot, HubSpotApp, HubSpotOptions};
 use samspel_vendors::mailchimp::{self, Mailchimp, MailchimpOptions};
 use samspel_vendors::people::{self, ListStanding, Permission};
-use samspel_vendors::server::Running;
 use samspel_vendors::vendor::Vendor as _;
 use serde::Deserialize;
 use tempfile::TempDir;
@@ -171,7 +171,10 @@ impl Program {
         Command::new(&self.samspel)
             .arg("serve")
             .current_dir(&self.directory)
-            .env("RUST_LOG", std::env::var("RUST_LOG").unwrap_or_else(|_| "warn".to_owned()))
+            .env(
+                "RUST_LOG",
+                std::env::var("RUST_LOG").unwrap_or_else(|_| "warn".to_owned()),
+            )
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::inherit())
@@ -214,7 +217,9 @@ async fn pair(
     let list_url = wire::open(list_wire, &serving.1.url, marks).await?;
     let people = (0..contacts)
         .map(|number| people::person(seed, number))
-        .filter(|person| !person.bounced && !matches!(person.permission, Permission::OptedOut { .. }))
+        .filter(|person| {
+            !person.bounced && !matches!(person.permission, Permission::OptedOut { .. })
+        })
         .filter(|person| matches!(person.in_mailchimp, None | Some(ListStanding::Subscribed)))
         .filter_map(|person| person.email)
         .collect();

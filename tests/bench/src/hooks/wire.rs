@@ -29,58 +29,61 @@ pub struct Marks(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
-    state: Mutex<State>,
+    edits: Mutex<Edits>,
     requests: AtomicU64,
     arrived: Notify,
 }
 
 #[derive(Default)]
-struct State {
+struct Edits {
     /// When an edit was made, and the wire by which its value is to come.
     under_way: HashMap<u64, (Instant, usize)>,
     took: Vec<Duration>,
 }
 
 impl Marks {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn edits(&self) -> MutexGuard<'_, Edits> {
+        self.0.edits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// An edit is made now.
     pub fn begin(&self, number: u64, at: Instant, wire: usize) {
-        self.state().under_way.insert(number, (at, wire));
+        self.edits().under_way.insert(number, (at, wire));
     }
 
     /// What came by on a wire.
     fn seen(&self, wire: usize, body: &[u8]) {
         let text = String::from_utf8_lossy(body);
-        let mut state = self.state();
+        let mut edits = self.edits();
         for part in text.split(BEFORE).skip(1) {
-            let number = part.split(AFTER).next().and_then(|digits| digits.parse().ok());
+            let number = part
+                .split(AFTER)
+                .next()
+                .and_then(|digits| digits.parse().ok());
             let Some(number) = number else {
                 continue;
             };
-            if let Some(&(at, expected)) = state.under_way.get(&number)
+            if let Some(&(at, expected)) = edits.under_way.get(&number)
                 && expected == wire
             {
-                state.under_way.remove(&number);
-                state.took.push(at.elapsed());
+                edits.under_way.remove(&number);
+                edits.took.push(at.elapsed());
             }
         }
-        drop(state);
+        drop(edits);
         self.0.arrived.notify_one();
     }
 
     /// Waits until so many edits have arrived, or nobody is patient any more.
     pub async fn wait_for(&self, number: u64, patience: Duration) -> Vec<Duration> {
         let all = async {
-            while (self.state().took.len() as u64) < number {
+            while (self.edits().took.len() as u64) < number {
                 self.0.arrived.notified().await;
             }
         };
         // Those that are missing are told.
         let _ = tokio::time::timeout(patience, all).await;
-        self.state().took.clone()
+        self.edits().took.clone()
     }
 
     /// Requests that passed.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use samspel_installation::config::edit::Editor;
-use samspel_installation::config::{AccountSettings, CredentialSettings, is_name};
+use samspel_installation::config::{AccountSettings, CredentialSettings, HookMode, is_name};
 use samspel_installation::{Host, Kind, Secrets};
 use samspel_model::descriptor::{AuthKind, Descriptor};
 use samspel_runtime::Limits;
@@ -35,6 +35,8 @@ pub async fn run(args: &AddAccountArgs, host: &Host, output: Output) -> Result<(
     let installed = host.connector(&args.connector).await?;
     let descriptor = &installed.loaded.descriptor;
     let mut account = AccountSettings {
+        id: None,
+        hooks: HookMode::default(),
         connector: args.connector.clone(),
         settings: settings(&args.set, descriptor, output).await?,
         credentials: BTreeMap::new(),

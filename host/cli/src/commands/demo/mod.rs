@@ -114,8 +114,7 @@ impl Demo {
                 self.output
                     .say("\nFrom now on a service runs, and the vendors tell it what happens")?;
                 let (crm, newsletter) = (&self.crm, &self.newsletter);
-                let service =
-                    Serving::start(host, crm, newsletter, &self.list, &self.stop).await?;
+                let service = Serving::start(host, crm, newsletter, &self.list, &self.stop).await?;
                 let played = self.stage(&service).play().await;
                 service.end().await?;
                 played?

@@ -47,9 +47,7 @@ impl<'a> Serving<'a> {
         let (opened, service) = tokio::sync::oneshot::channel();
         let (serving, ending) = (Arc::clone(host), stop.clone());
         let served = tokio::spawn(async move {
-            let options = Options {
-                drain: PATIENCE,
-            };
+            let options = Options { drain: PATIENCE };
             let tell = |running: Arc<Service>| {
                 // Nobody waits any more if starting failed.
                 let _ = opened.send(running);

@@ -241,9 +241,9 @@ async fn purge(context: &Context<'_>, args: &ResetArgs) -> Result<(), CliError> 
     agree(context.output, args.yes, question, &what).await?;
     context.host.purge(&args.name).await?;
     let said = json!({ "sync": args.name, "purged": true });
-    context.output.result(&said, |out| {
-        writeln!(out, "{} is forgotten", args.name)
-    })
+    context
+        .output
+        .result(&said, |out| writeln!(out, "{} is forgotten", args.name))
 }
 
 /// The two sides as people see them.
