@@ -59,13 +59,11 @@ impl SqliteStore {
             .map_err(context.failed("opening the database"))?;
         let presence = Presence::announce(file).map_err(|error| open::unusable(file, error))?;
         let sequence = Arc::new(AtomicU64::new(unsigned(newest)));
+        let writer = Writer::start(connection, Arc::clone(&context), Arc::clone(&sequence))
+            .map_err(|error| open::unusable(file, error))?;
         Ok(Self {
             readers: open::readers(&context),
-            writer: Arc::new(Writer::start(
-                connection,
-                Arc::clone(&context),
-                Arc::clone(&sequence),
-            )),
+            writer: Arc::new(writer),
             sequence,
             context,
             presence,

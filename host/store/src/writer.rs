@@ -82,15 +82,25 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Starts the task that owns the connection. It keeps `sequence` up to date with what is on disk.
+    /// Starts the thread that owns the connection. It keeps `sequence` up to date with what is on disk.
+    ///
+    /// A thread, and no task: everything that is stored passes here, one statement after the other, and must not wait for
+    /// its turn among the tasks of all syncs each time the database has answered.
+    ///
+    /// # Errors
+    /// The system has no thread to give.
     pub fn start(
         connection: SqliteConnection,
         context: Arc<Context>,
         sequence: Arc<AtomicU64>,
-    ) -> Self {
+    ) -> std::io::Result<Self> {
         let (queue, messages) = mpsc::channel(QUEUE);
-        tokio::spawn(serve(connection, Arc::clone(&context), sequence, messages));
-        Self { queue, context }
+        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+        let work = serve(connection, Arc::clone(&context), sequence, messages);
+        std::thread::Builder::new()
+            .name("samspel-store".to_owned())
+            .spawn(move || runtime.block_on(work))?;
+        Ok(Self { queue, context })
     }
 
     /// Does a task, and waits until it is on disk.

@@ -297,6 +297,6 @@ mod tests {
         // Another pace begins anew; the places are the same.
         let other = Budget::new(&limits, Some(&[limit(20)])).shared_with(&before);
         assert_eq!(other.slots.free.available_permits(), 1);
-        other.enter(&call).await.unwrap();
+        drop(other.enter(&call).await.unwrap());
     }
 }

@@ -252,6 +252,7 @@ match = {{ a = "email", b = "email_address" }}
 new-members = "transactional"
 first-sync = "a"
 interval = "1h"
+valves.changes = {{ count = 1000000, percent = 100 }}
 fields = [
   {{ a = "email", b = "email_address" }},
   {{ a = "firstname", b = "FNAME" }},
