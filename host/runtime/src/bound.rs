@@ -23,6 +23,7 @@ use crate::engine::Runtime;
 use crate::error::BindError;
 use crate::guest::{self, Counters, Ended, Grants, GuestStats, State};
 use crate::hooks::LoadedHooks;
+use crate::lately::Lately;
 use crate::outbound::{Authorisation, Outbound, OutboundStats};
 
 /// A connector bound to one account. Every call runs in a fresh instance.
@@ -33,6 +34,7 @@ pub struct BoundConnector {
     pub(crate) grants: Grants,
     pub(crate) outbound: Arc<Outbound>,
     pub(crate) counters: Counters,
+    lately: Lately,
 }
 
 impl Runtime {
@@ -80,6 +82,7 @@ impl Runtime {
             },
             outbound,
             counters: Counters::default(),
+            lately: Lately::default(),
         })
     }
 }
@@ -140,6 +143,12 @@ impl BoundConnector {
     /// What the account used of its remote since it was bound, and what is left of that.
     pub fn outbound_stats(&self) -> OutboundStats {
         self.outbound.stats()
+    }
+
+    /// Whether a record was written through this binding a few seconds ago, so that a notification about it is probably an
+    /// echo.
+    pub fn wrote_lately(&self, collection: &str, id: &RecordId) -> bool {
+        self.lately.includes(collection, id)
     }
 
     /// What the account may reach, for people; endpoint overrides are named.
@@ -282,12 +291,12 @@ impl Connector for BoundConnector {
         collection: &str,
         writes: Vec<WriteOp>,
     ) -> Result<Vec<Outcome>, CallFailure> {
-        let collection = collection.to_owned();
+        let of = collection.to_owned();
         let sent = writes.len();
         let ops: Vec<_> = writes.into_iter().map(convert::write_op).collect();
         let outcomes = self
             .call("write", move |guest, store| {
-                Box::pin(async move { guest.call_write(store, &collection, &ops).await })
+                Box::pin(async move { guest.call_write(store, &of, &ops).await })
             })
             .await
             .map_err(|ended| CallFailure {
@@ -295,11 +304,14 @@ impl Connector for BoundConnector {
                 may_have_applied: ended.may_have_applied,
             })?;
         // What was written was written, even if the answer about it is of no use.
-        self.checker()
+        let outcomes = self
+            .checker()
             .outcomes(sent, outcomes)
             .map_err(|why| CallFailure {
                 failure: self.refused(why),
                 may_have_applied: true,
-            })
+            })?;
+        self.lately.wrote(collection, &outcomes);
+        Ok(outcomes)
     }
 }

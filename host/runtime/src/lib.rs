@@ -18,6 +18,7 @@ mod error;
 mod guest;
 mod hooks;
 mod imports;
+mod lately;
 mod limits;
 pub mod outbound;
 

@@ -31,6 +31,8 @@ const CALLS: usize = 8;
 const ATTEMPTS: u32 = 5;
 /// After the n-th failure it is asked again in n times this.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// A record that we wrote just now is looked at this late, if nothing else is to be done before.
+const ECHO: Duration = Duration::from_millis(1_000);
 /// A store that fails is asked again after this.
 const STORE_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -268,23 +270,40 @@ async fn batch(
         let hinted: Vec<Hinted> = hinted.into_iter().collect();
         let syncs = store.hooks_understood(&done, &hinted, now).await?;
         // First told, then gone: what is neither waiting here nor told was carried over.
-        tell(service, &host, &hinted, syncs, now);
+        tell(service, &host, &hinted, syncs, now).await;
         service.hooks.left(done.len() as u64);
     }
     Ok(next)
 }
 
 /// Tells the scheduler which syncs have something to do.
-fn tell(service: &Service, host: &Host, hinted: &[Hinted], syncs: Vec<String>, now: Timestamp) {
+///
+/// What was told about records that we wrote just now is most likely an echo of that. It is looked at with the next run,
+/// and in a while at the latest: looking at each at once would cost as many requests as the changes themselves.
+async fn tell(
+    service: &Service,
+    host: &Host,
+    hinted: &[Hinted],
+    syncs: Vec<String>,
+    now: Timestamp,
+) {
     // The configuration check has understood it.
     let window = config::duration(&host.config().server.debounce).unwrap_or_default();
-    let mut debounce = service.hooks.debounce.lock();
-    let within = hinted
-        .iter()
-        .map(|(endpoint, ids)| debounce.within(endpoint, ids, now, window))
-        .min()
-        .unwrap_or_default();
-    drop(debounce);
+    let mut within = ECHO;
+    for (endpoint, ids) in hinted {
+        let account = host.account(&endpoint.account).await.ok();
+        let is_echo = |id: &RecordId| {
+            account.as_ref().is_some_and(|account| {
+                let connector = &account.connector;
+                connector.wrote_lately(&endpoint.collection, id)
+            })
+        };
+        let news: Vec<RecordId> = ids.iter().filter(|id| !is_echo(id)).cloned().collect();
+        if !news.is_empty() {
+            let mut debounce = service.hooks.debounce.lock();
+            within = within.min(debounce.within(endpoint, &news, now, window));
+        }
+    }
     for sync in syncs {
         if !service.scheduler.tell(&sync, within) {
             debug!(sync, "told about a sync that is not configured");
