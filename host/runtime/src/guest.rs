@@ -387,7 +387,6 @@ impl<T> Drop for AbortOnDrop<T> {
 }
 
 /// Prepares a component. `hooked`: it takes notifications.
-#[expect(clippy::type_complexity, reason = "a pair that is taken apart at once")]
 pub fn prepare(
     pre: InstancePre<State>,
     hooked: bool,

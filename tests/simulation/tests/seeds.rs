@@ -7,10 +7,14 @@ use samspel_simulation::batch::{self, Options, Summary};
 use samspel_simulation::replay::replay;
 
 fn play(seeds: u64, from: u64, tier: Tier, without: u16) -> Summary {
+    play_on(1, seeds, from, tier, without)
+}
+
+fn play_on(threads: usize, seeds: u64, from: u64, tier: Tier, without: u16) -> Summary {
     let options = Options {
         seeds,
         from,
-        threads: 1,
+        threads,
         tier,
         enough: 20,
         without,
@@ -52,8 +56,8 @@ fn both_stores_make_the_same_trace() {
 }
 
 #[test]
-fn every_failpoint_and_every_quirk_is_hit_within_4000_seeds() {
-    let summary = play(4000, 0, Tier::Memory, u16::MAX);
+fn every_failpoint_and_every_quirk_is_hit_within_10000_seeds() {
+    let summary = play_on(2, 10_000, 0, Tier::Memory, u16::MAX);
     let mut missed: Vec<_> = summary.failpoints.missed.iter().collect();
     missed.extend(&summary.quirks.missed);
     assert!(missed.is_empty(), "{missed:?}");

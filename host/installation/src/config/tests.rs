@@ -57,8 +57,8 @@ fn a_correct_file_is_read() {
 fn a_misspelt_setting_is_named_with_its_place() {
     assert_eq!(
         complaints("connector = \"hubspot\"", "conector = \"hubspot\""),
-        "conf/samspel.toml:3:1: accounts.crm.conector: unknown field `conector`, expected one of `connector`, \
-         `settings`, `credentials`, `endpoints`, `rate-limits`, `limits`\n  \
+        "conf/samspel.toml:3:1: accounts.crm.conector: unknown field `conector`, expected one of `id`, `hooks`, \
+         `connector`, `settings`, `credentials`, `endpoints`, `rate-limits`, `limits`\n  \
          remedy: check the spelling or remove it; `samspel config schema` describes every setting"
     );
 }

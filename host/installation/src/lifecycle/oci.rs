@@ -47,7 +47,8 @@ pub(super) fn parse(text: &str) -> Result<Reference, Error> {
             "write `oci://REGISTRY/REPOSITORY:TAG`, or `oci://REGISTRY/REPOSITORY@sha256:DIGEST`",
         )
     };
-    let registry = text.split('/').next().unwrap_or_default();
+    // What stands alone is a repository with its tag, even if it looks like a host with its port.
+    let registry = text.split_once('/').map_or("", |(registry, _)| registry);
     if registry != "localhost" && !registry.contains(['.', ':']) {
         return Err(wrong("it begins with no registry".to_owned()));
     }
