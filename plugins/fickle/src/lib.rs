@@ -89,7 +89,11 @@ impl Connector for Fickle {
         let mut egress = vec![EgressRule::new("https://api.example.com", &["GET"], "/v1")];
         let mut authentication = Vec::new();
         if deed("more") {
-            egress.push(EgressRule::new("https://elsewhere.example.com", &["POST"], "/"));
+            egress.push(EgressRule::new(
+                "https://elsewhere.example.com",
+                &["POST"],
+                "/",
+            ));
             authentication.push(AuthScheme::new(
                 "access",
                 "token",
@@ -138,7 +142,10 @@ impl Connector for Fickle {
         Ok(vec![Collection {
             name: THINGS.to_owned(),
             title: "Things".to_owned(),
-            fields: vec![field("key", vec![Role::UniqueKey]), field("name", Vec::new())],
+            fields: vec![
+                field("key", vec![Role::UniqueKey]),
+                field("name", Vec::new()),
+            ],
             consent_slots: Vec::new(),
             deliverability: DeliverabilitySupport::None,
             capabilities: Capabilities {

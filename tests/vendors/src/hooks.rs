@@ -1,11 +1,11 @@
 //! Webhooks: how both simulators deliver what they have to tell.
 //!
-//! A change puts events into an [`Outbox`], in the order of the changes; a background task of the server takes them out,
+//! A change puts events into an `Outbox`, in the order of the changes; a background task of the server takes them out,
 //! as many as the vendor sends in one request, and posts them. The outbox holds [`CAPACITY`] events; what comes beyond is
 //! counted and not sent, which no vendor documents and no test should reach.
 //!
 //! What happens on the way is a switch, [`HookQuirks`], which both vendors share; what the vendors say about themselves
-//! (how many events in a request, how many requests at once, how often a failed one is repeated) is in [`Habits`].
+//! (how many events in a request, how many requests at once, how often a failed one is repeated) is in `Habits`.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
