@@ -20,7 +20,8 @@ use args::{Cli, Command};
 use exit::{CliError, Exit};
 use output::Output;
 
-/// Threads that run tasks. Most of a sync is waiting; planning and the connectors' own computing share the rest.
+/// Threads that run tasks, where there are as many processors. Most of a sync is waiting; planning and the connectors' own
+/// computing share the rest.
 const WORKERS: usize = 4;
 
 fn main() -> ExitCode {
@@ -67,7 +68,7 @@ fn run(cli: Cli, output: Output) -> Result<(), CliError> {
     logging::init(cli.global.log_format, level, bars.clone())
         .map_err(|why| CliError::new(Kind::Usage, why))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(WORKERS)
+        .worker_threads(workers())
         .enable_all()
         .build()?;
     let done = runtime.block_on(audited(&cli, output, &bars));
@@ -83,6 +84,12 @@ async fn audited(cli: &Cli, output: Output, bars: &MultiProgress) -> Result<(), 
         Some(act) => commands::audit::record(&cli.global.config, act, done).await,
         None => done,
     }
+}
+
+/// More threads than processors would only take turns.
+fn workers() -> usize {
+    std::thread::available_parallelism()
+        .map_or(WORKERS, |processors| processors.get().clamp(2, WORKERS))
 }
 
 async fn execute(cli: &Cli, output: Output, bars: &MultiProgress) -> Result<(), CliError> {
