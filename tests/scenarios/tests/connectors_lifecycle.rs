@@ -188,7 +188,7 @@ fn configuration() -> String {
     let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled");
     [
         format!(
-            "[host]\ncache = \"{}\"\nconnectors = \"none\"\nwatch = \"drop\"\n",
+            "[server]\nlisten = \"127.0.0.1:0\"\n\n[host]\ncache = \"{}\"\nconnectors = \"none\"\nwatch = \"drop\"\n",
             cache.display()
         ),
         account("big", "records = 35, fragile = true"),
