@@ -86,6 +86,10 @@ pub async fn serve(
     service
         .tasks
         .spawn(hooks::keep_subscribed(Arc::clone(&service)));
+    let sweeping = Arc::clone(&service);
+    service
+        .tasks
+        .spawn(async move { sweeping.hooks.sweep(&sweeping).await });
     service.tasks.spawn(watch::watch(Arc::clone(&service)));
     let following = Arc::clone(&service);
     service.tasks.spawn(async move {

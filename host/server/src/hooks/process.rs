@@ -32,7 +32,9 @@ const ATTEMPTS: u32 = 5;
 /// After the n-th failure it is asked again in n times this.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// A record that we wrote just now is looked at this late, if nothing else is to be done before.
-const ECHO: Duration = Duration::from_millis(1_000);
+const ECHO: Duration = Duration::from_millis(250);
+/// How often it is looked at what other processes made due.
+const SWEEP: Duration = Duration::from_secs(30);
 /// A store that fails is asked again after this.
 const STORE_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -84,7 +86,20 @@ impl HookQueue {
         self.secrets.lock().insert(endpoint.to_owned(), secret);
     }
 
-    /// What an earlier process left is looked at.
+    /// Looks again and again at what nobody told this process of: what an operator wants to be tried again.
+    pub async fn sweep(&self, service: &Arc<Service>) {
+        loop {
+            tokio::select! {
+                () = service.stop.cancelled() => return,
+                () = tokio::time::sleep(SWEEP) => {}
+            }
+            if let Err(error) = self.resume(service).await {
+                error!(%error, "notifications wait, because the store failed");
+            }
+        }
+    }
+
+    /// What an earlier process left, or another one made due, is looked at.
     pub async fn resume(&self, service: &Arc<Service>) -> Result<(), StoreError> {
         let store = service.hook_store();
         let (waiting, _) = store.hook_counts().await?;
