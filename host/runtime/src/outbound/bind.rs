@@ -54,11 +54,12 @@ impl Outbound {
             descriptor,
             account,
         };
-        let egress = Egress::new(&descriptor.egress, &account.settings)
-            .map_err(|error| binding.template(error))?;
-        let chosen = binding.chosen()?;
-        let token_urls: Vec<Url> = chosen.iter().filter_map(|c| c.token_url.clone()).collect();
-        let overrides = binding.overrides(&egress, &token_urls)?;
+        let Reach {
+            egress,
+            chosen,
+            token_urls,
+            overrides,
+        } = binding.reach()?;
         let scrubber = Arc::new(Scrubber::new(binding.secrets(&chosen)?));
         let wire = Arc::new(Wire {
             account: account.name.clone(),
@@ -113,11 +114,9 @@ impl Authorisation {
             descriptor,
             account,
         };
-        let egress = Egress::new(&descriptor.egress, &account.settings)
-            .map_err(|error| binding.template(error))?;
-        let chosen = binding.chosen()?;
-        let token_urls: Vec<Url> = chosen.iter().filter_map(|c| c.token_url.clone()).collect();
-        let overrides = binding.overrides(&egress, &token_urls)?;
+        let Reach {
+            chosen, overrides, ..
+        } = binding.reach()?;
         let found = chosen.iter().find(|chosen| chosen.name == credential);
         let Some((chosen, AuthKind::Oauth2(oauth), Some(token_url))) =
             found.map(|chosen| (chosen, &chosen.scheme.kind, &chosen.token_url))
@@ -148,7 +147,29 @@ impl Authorisation {
     }
 }
 
+/// What may be reached, and with which credentials.
+struct Reach<'a> {
+    egress: Egress,
+    chosen: Vec<Chosen<'a>>,
+    token_urls: Vec<Url>,
+    overrides: Overrides,
+}
+
 impl<'a> Binding<'a> {
+    fn reach(&self) -> Result<Reach<'a>, BindError> {
+        let egress = Egress::new(&self.descriptor.egress, &self.account.settings)
+            .map_err(|error| self.template(error))?;
+        let chosen = self.chosen()?;
+        let token_urls: Vec<Url> = chosen.iter().filter_map(|c| c.token_url.clone()).collect();
+        let overrides = self.overrides(&egress, &token_urls)?;
+        Ok(Reach {
+            egress,
+            chosen,
+            token_urls,
+            overrides,
+        })
+    }
+
     fn template(&self, error: template::Unusable) -> BindError {
         let account = self.account.name.clone();
         if error.is_setting {

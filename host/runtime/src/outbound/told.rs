@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use reqwest::header::HeaderMap;
+use sfv::{List, ListEntry, Parameters, Parser};
 
 use super::retry::retry_after;
 
@@ -39,16 +40,12 @@ impl Told {
             let reset = reset.map(|reset| until(reset, now));
             told.consider(number(headers, &format!("{prefix}-remaining")), reset);
         }
-        for value in headers.get_all("ratelimit") {
-            for item in value.to_str().unwrap_or_default().split(',') {
-                let of = |name: &str| {
-                    item.split(';').skip(1).find_map(|parameter| {
-                        let (key, value) = parameter.trim().split_once('=')?;
-                        (key == name).then(|| value.trim().parse::<u64>().ok())?
-                    })
-                };
-                told.consider(of("r"), of("t").map(Duration::from_secs));
-            }
+        for parameters in policies(headers) {
+            let of = |name: &str| -> Option<u64> {
+                let number = parameters.get(name)?.as_integer()?;
+                number.try_into().ok()
+            };
+            told.consider(of("r"), of("t").map(Duration::from_secs));
         }
         told
     }
@@ -67,6 +64,16 @@ impl Told {
             self.wait = Some(self.wait.unwrap_or_default().max(reset.min(LONGEST)));
         }
     }
+}
+
+/// What `RateLimit` says of each policy: a list of items with parameters (RFC 9651), of which each line is a part.
+fn policies(headers: &HeaderMap) -> impl Iterator<Item = Parameters> {
+    let lines = headers.get_all("ratelimit").into_iter();
+    let entries = lines.flat_map(|line| Parser::new(line).parse::<List>().unwrap_or_default());
+    entries.map(|entry| match entry {
+        ListEntry::Item(item) => item.params,
+        ListEntry::InnerList(list) => list.params,
+    })
 }
 
 fn number(headers: &HeaderMap, name: &str) -> Option<u64> {
