@@ -114,8 +114,13 @@ impl Access for SqliteStore {
             .last_used
             .is_none_or(|used| now.duration_since(used).unsigned_abs() >= USED);
         if stale {
-            let id = token.id.clone();
-            self.writer().run(Used { id, now }).await?;
+            let query = sqlx::query("UPDATE token SET last_used = ? WHERE tenant = ? AND id = ?")
+                .bind(micros(now))
+                .bind(self.context().tenant.clone())
+                .bind(token.id.clone());
+            self.writer()
+                .execute("noting the use of a token", query)
+                .await?;
         }
         Ok(Some(Principal {
             id: token.id,
@@ -125,7 +130,19 @@ impl Access for SqliteStore {
     }
 
     async fn audit(&self, entry: AuditEntry) -> Result<(), StoreError> {
-        self.writer().run(Audit(entry)).await
+        let query = sqlx::query(
+            "INSERT INTO audit (tenant, at, who, action, subject, detail, outcome) \
+             VALUES (?, ?, ?, ?, ?, ?, ?)",
+        )
+        .bind(self.context().tenant.clone())
+        .bind(micros(entry.at))
+        .bind(entry.who)
+        .bind(entry.action)
+        .bind(entry.subject)
+        .bind(encode("an audit entry", &entry.detail)?)
+        .bind(entry.outcome.name());
+        let written = self.writer().execute("writing the audit log", query);
+        written.await.map(drop)
     }
 
     async fn audited(
@@ -227,73 +244,32 @@ impl Task for Revoke {
     }
 }
 
-struct Used {
-    id: String,
-    now: Timestamp,
-}
-
-#[async_trait]
-impl Task for Used {
-    type Output = ();
-
-    async fn run(
-        self,
-        context: &Context,
-        connection: &mut SqliteConnection,
-    ) -> Result<(), StoreError> {
-        sqlx::query("UPDATE token SET last_used = ? WHERE tenant = ? AND id = ?")
-            .bind(micros(self.now))
-            .bind(&context.tenant)
-            .bind(self.id)
-            .execute(connection)
-            .await
-            .map(drop)
-            .map_err(context.failed("noting the use of a token"))
-    }
-}
-
-struct Audit(AuditEntry);
-
-#[async_trait]
-impl Task for Audit {
-    type Output = ();
-
-    async fn run(
-        self,
-        context: &Context,
-        connection: &mut SqliteConnection,
-    ) -> Result<(), StoreError> {
-        let Self(entry) = self;
-        sqlx::query(
-            "INSERT INTO audit (tenant, at, who, action, subject, detail, outcome) \
-             VALUES (?, ?, ?, ?, ?, ?, ?)",
-        )
-        .bind(&context.tenant)
-        .bind(micros(entry.at))
-        .bind(entry.who)
-        .bind(entry.action)
-        .bind(entry.subject)
-        .bind(encode("an audit entry", &entry.detail)?)
-        .bind(entry.outcome.name())
-        .execute(connection)
-        .await
-        .map(drop)
-        .map_err(context.failed("writing the audit log"))
-    }
-}
-
 #[async_trait]
 impl Authorisations for SqliteStore {
     async fn refused(&self, refused: Refused) -> Result<(), StoreError> {
-        self.writer().run(Refuse(refused)).await
+        let query = sqlx::query(
+            "INSERT INTO refused (tenant, account, credential, since, why) VALUES (?, ?, ?, ?, ?) \
+             ON CONFLICT DO NOTHING",
+        )
+        .bind(self.context().tenant.clone())
+        .bind(refused.account)
+        .bind(refused.credential)
+        .bind(micros(refused.since))
+        .bind(refused.why);
+        let noted = self.writer().execute("noting a refused credential", query);
+        noted.await.map(drop)
     }
 
     async fn accepted(&self, account: &str, credential: &str) -> Result<bool, StoreError> {
-        let task = Accept {
-            account: account.to_owned(),
-            credential: credential.to_owned(),
-        };
-        self.writer().run(task).await
+        let query =
+            sqlx::query("DELETE FROM refused WHERE tenant = ? AND account = ? AND credential = ?")
+                .bind(self.context().tenant.clone())
+                .bind(account.to_owned())
+                .bind(credential.to_owned());
+        let noted = self
+            .writer()
+            .execute("noting an accepted credential", query);
+        Ok(noted.await? > 0)
     }
 
     async fn all_refused(&self) -> Result<Vec<Refused>, StoreError> {
@@ -315,58 +291,5 @@ impl Authorisations for SqliteStore {
                 })
             })
             .collect()
-    }
-}
-
-struct Refuse(Refused);
-
-#[async_trait]
-impl Task for Refuse {
-    type Output = ();
-
-    async fn run(
-        self,
-        context: &Context,
-        connection: &mut SqliteConnection,
-    ) -> Result<(), StoreError> {
-        let Self(refused) = self;
-        sqlx::query(
-            "INSERT INTO refused (tenant, account, credential, since, why) VALUES (?, ?, ?, ?, ?) \
-             ON CONFLICT DO NOTHING",
-        )
-        .bind(&context.tenant)
-        .bind(refused.account)
-        .bind(refused.credential)
-        .bind(micros(refused.since))
-        .bind(refused.why)
-        .execute(connection)
-        .await
-        .map(drop)
-        .map_err(context.failed("noting a refused credential"))
-    }
-}
-
-struct Accept {
-    account: String,
-    credential: String,
-}
-
-#[async_trait]
-impl Task for Accept {
-    type Output = bool;
-
-    async fn run(
-        self,
-        context: &Context,
-        connection: &mut SqliteConnection,
-    ) -> Result<bool, StoreError> {
-        sqlx::query("DELETE FROM refused WHERE tenant = ? AND account = ? AND credential = ?")
-            .bind(&context.tenant)
-            .bind(self.account)
-            .bind(self.credential)
-            .execute(connection)
-            .await
-            .map(|done| done.rows_affected() > 0)
-            .map_err(context.failed("noting an accepted credential"))
     }
 }

@@ -73,20 +73,38 @@ impl HookStore for SqliteStore {
         error: &str,
         due: Option<Timestamp>,
     ) -> Result<(), StoreError> {
-        let task = Failed {
-            position,
-            error: error.to_owned(),
-            due,
-        };
-        self.writer().run(task).await
+        let query = sqlx::query(
+            "UPDATE hook SET attempts = attempts + 1, error = ?, due = ? WHERE tenant = ? AND position = ?",
+        )
+        .bind(error.to_owned())
+        .bind(due.map(micros))
+        .bind(self.context().tenant.clone())
+        .bind(signed(position));
+        let doing = "noting that a notification was not understood";
+        self.writer().execute(doing, query).await.map(drop)
     }
 
     async fn retry_hooks(&self, position: Option<u64>, now: Timestamp) -> Result<u64, StoreError> {
-        self.writer().run(Retry { position, now }).await
+        let query = sqlx::query(
+            "UPDATE hook SET attempts = 0, due = ?1 \
+             WHERE tenant = ?2 AND due IS NULL AND (?3 IS NULL OR position = ?3)",
+        )
+        .bind(micros(now))
+        .bind(self.context().tenant.clone())
+        .bind(position.map(signed));
+        self.writer().execute("retrying notifications", query).await
     }
 
     async fn drop_hook(&self, position: u64) -> Result<bool, StoreError> {
-        self.writer().run(Drop(position)).await
+        let query =
+            sqlx::query("DELETE FROM hook WHERE tenant = ? AND position = ? AND due IS NULL")
+                .bind(self.context().tenant.clone())
+                .bind(signed(position));
+        let dropped = self
+            .writer()
+            .execute("dropping a notification", query)
+            .await?;
+        Ok(dropped > 0)
     }
 
     async fn hook_counts(&self) -> Result<(u64, u64), StoreError> {
@@ -105,12 +123,17 @@ impl HookStore for SqliteStore {
         address: &str,
         subscription: &HookSubscription,
     ) -> Result<(), StoreError> {
-        let task = Subscribed {
-            endpoint: endpoint.clone(),
-            address: address.to_owned(),
-            body: encode("a subscription", subscription)?,
-        };
-        self.writer().run(task).await
+        let query = sqlx::query(
+            "INSERT OR REPLACE INTO hook_subscription (tenant, account, collection, address, body) \
+             VALUES (?, ?, ?, ?, ?)",
+        )
+        .bind(self.context().tenant.clone())
+        .bind(endpoint.account.clone())
+        .bind(endpoint.collection.clone())
+        .bind(address.to_owned())
+        .bind(encode("a subscription", subscription)?);
+        let kept = self.writer().execute("keeping a subscription", query);
+        kept.await.map(drop)
     }
 
     async fn subscriptions(&self) -> Result<Vec<(Endpoint, String, HookSubscription)>, StoreError> {
@@ -135,7 +158,14 @@ impl HookStore for SqliteStore {
     }
 
     async fn remove_subscription(&self, endpoint: &Endpoint) -> Result<(), StoreError> {
-        self.writer().run(Unsubscribed(endpoint.clone())).await
+        let query = sqlx::query(
+            "DELETE FROM hook_subscription WHERE tenant = ? AND account = ? AND collection = ?",
+        )
+        .bind(self.context().tenant.clone())
+        .bind(endpoint.account.clone())
+        .bind(endpoint.collection.clone());
+        let forgotten = self.writer().execute("forgetting a subscription", query);
+        forgotten.await.map(drop)
     }
 }
 
@@ -264,138 +294,5 @@ impl Task for Understood {
         syncs.sort();
         syncs.dedup();
         Ok(syncs)
-    }
-}
-
-struct Failed {
-    position: u64,
-    error: String,
-    due: Option<Timestamp>,
-}
-
-#[async_trait]
-impl Task for Failed {
-    type Output = ();
-
-    async fn run(
-        self,
-        context: &Context,
-        connection: &mut SqliteConnection,
-    ) -> Result<(), StoreError> {
-        sqlx::query(
-            "UPDATE hook SET attempts = attempts + 1, error = ?, due = ? WHERE tenant = ? AND position = ?",
-        )
-        .bind(&self.error)
-        .bind(self.due.map(micros))
-        .bind(&context.tenant)
-        .bind(signed(self.position))
-        .execute(connection)
-        .await
-        .map(drop)
-        .map_err(context.failed("noting that a notification was not understood"))
-    }
-}
-
-struct Retry {
-    position: Option<u64>,
-    now: Timestamp,
-}
-
-#[async_trait]
-impl Task for Retry {
-    type Output = u64;
-
-    async fn run(
-        self,
-        context: &Context,
-        connection: &mut SqliteConnection,
-    ) -> Result<u64, StoreError> {
-        sqlx::query(
-            "UPDATE hook SET attempts = 0, due = ?1 \
-             WHERE tenant = ?2 AND due IS NULL AND (?3 IS NULL OR position = ?3)",
-        )
-        .bind(micros(self.now))
-        .bind(&context.tenant)
-        .bind(self.position.map(signed))
-        .execute(connection)
-        .await
-        .map(|done| done.rows_affected())
-        .map_err(context.failed("retrying notifications"))
-    }
-}
-
-struct Drop(u64);
-
-#[async_trait]
-impl Task for Drop {
-    type Output = bool;
-
-    async fn run(
-        self,
-        context: &Context,
-        connection: &mut SqliteConnection,
-    ) -> Result<bool, StoreError> {
-        sqlx::query("DELETE FROM hook WHERE tenant = ? AND position = ? AND due IS NULL")
-            .bind(&context.tenant)
-            .bind(signed(self.0))
-            .execute(connection)
-            .await
-            .map(|done| done.rows_affected() > 0)
-            .map_err(context.failed("dropping a notification"))
-    }
-}
-
-struct Subscribed {
-    endpoint: Endpoint,
-    address: String,
-    body: String,
-}
-
-#[async_trait]
-impl Task for Subscribed {
-    type Output = ();
-
-    async fn run(
-        self,
-        context: &Context,
-        connection: &mut SqliteConnection,
-    ) -> Result<(), StoreError> {
-        sqlx::query(
-            "INSERT OR REPLACE INTO hook_subscription (tenant, account, collection, address, body) \
-             VALUES (?, ?, ?, ?, ?)",
-        )
-        .bind(&context.tenant)
-        .bind(&self.endpoint.account)
-        .bind(&self.endpoint.collection)
-        .bind(&self.address)
-        .bind(&self.body)
-        .execute(connection)
-        .await
-        .map(drop)
-        .map_err(context.failed("keeping a subscription"))
-    }
-}
-
-struct Unsubscribed(Endpoint);
-
-#[async_trait]
-impl Task for Unsubscribed {
-    type Output = ();
-
-    async fn run(
-        self,
-        context: &Context,
-        connection: &mut SqliteConnection,
-    ) -> Result<(), StoreError> {
-        sqlx::query(
-            "DELETE FROM hook_subscription WHERE tenant = ? AND account = ? AND collection = ?",
-        )
-        .bind(&context.tenant)
-        .bind(&self.0.account)
-        .bind(&self.0.collection)
-        .execute(connection)
-        .await
-        .map(drop)
-        .map_err(context.failed("forgetting a subscription"))
     }
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use samspel_model::store::StoreError;
-use sqlx::sqlite::SqliteConnection;
+use sqlx::sqlite::{SqliteArguments, SqliteConnection};
 use sqlx::{Connection, Sqlite, Transaction};
 use tokio::sync::{mpsc, oneshot};
 
@@ -29,6 +29,30 @@ pub(crate) trait Task: Send + 'static {
         context: &Context,
         connection: &mut SqliteConnection,
     ) -> Result<Self::Output, StoreError>;
+}
+
+/// A statement with its parameters.
+pub(crate) type Query = sqlx::query::Query<'static, Sqlite, SqliteArguments>;
+
+/// A task that is one statement. Gives how many rows it changed.
+struct Statement {
+    doing: &'static str,
+    query: Query,
+}
+
+#[async_trait]
+impl Task for Statement {
+    type Output = u64;
+
+    async fn run(
+        self,
+        context: &Context,
+        connection: &mut SqliteConnection,
+    ) -> Result<u64, StoreError> {
+        let done = self.query.execute(connection).await;
+        done.map(|done| done.rows_affected())
+            .map_err(context.failed(self.doing))
+    }
 }
 
 /// A task whose types are hidden, so that tasks can share a queue.
@@ -116,6 +140,11 @@ impl Writer {
             .await
             .map_err(|_| self.closed())?;
         answer.await.map_err(|_| self.closed())?
+    }
+
+    /// Does a statement, and waits until it is on disk. How many rows it changed.
+    pub async fn execute(&self, doing: &'static str, query: Query) -> Result<u64, StoreError> {
+        self.run(Statement { doing, query }).await
     }
 
     /// Finishes what is queued and closes the connection. Later tasks fail.
