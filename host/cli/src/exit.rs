@@ -62,17 +62,17 @@ impl Exit {
     pub fn code(self) -> &'static str {
         match self {
             Self::Ok => "ok",
-            Self::Failure => "failure",
-            Self::Usage => "usage",
-            Self::Config => "config",
-            Self::Account => "account",
-            Self::Held => "held",
-            Self::NotConfirmed => "not-confirmed",
             Self::Differences => "differences",
-            Self::Paused => "paused",
-            Self::Connector => "connector",
-            Self::Unavailable => "unavailable",
-            Self::Interrupted => "interrupted",
+            Self::Failure => Kind::Failure.code(),
+            Self::Usage => Kind::Usage.code(),
+            Self::Config => Kind::Config.code(),
+            Self::Account => Kind::Account.code(),
+            Self::Held => Kind::Held.code(),
+            Self::NotConfirmed => Kind::NotConfirmed.code(),
+            Self::Paused => Kind::Paused.code(),
+            Self::Connector => Kind::Connector.code(),
+            Self::Unavailable => Kind::Unavailable.code(),
+            Self::Interrupted => Kind::Interrupted.code(),
         }
     }
 

@@ -13,7 +13,7 @@ use samspel_model::access::Access;
 use samspel_model::hook::HookStore;
 use samspel_model::store::Endpoint;
 use samspel_model::{Clock, Connector, Store};
-use samspel_runtime::{BindError, BoundConnector};
+use samspel_runtime::{BindError, BoundConnector, BoundHooks};
 use samspel_store::{SqliteStore, Vault};
 use samspel_sync::system::{SystemClock, SystemIds};
 use samspel_sync::{Offers, Operator, Party, Sync, SyncError, SyncParts};
@@ -183,12 +183,6 @@ impl Host {
         Ok(secret)
     }
 
-    /// An address for notifications is void; whether there was one.
-    pub async fn forget_hook_secret(&self, place: &str) -> Result<bool, Error> {
-        let removed = self.vault().await?.remove(HOOKS, place).await;
-        removed.map_err(tokens::unusable)
-    }
-
     /// The same installation under another configuration. Accounts of which nothing changed stay open, with their
     /// budgets.
     ///
@@ -319,6 +313,20 @@ impl Host {
             .syncs
             .get(name)
             .ok_or_else(|| unknown("sync", name, self.config.syncs.keys()))
+    }
+
+    /// An account's connector as one that takes notifications.
+    ///
+    /// # Errors
+    /// The account is not in order, or its connector takes none.
+    pub async fn hooked(&self, name: &str) -> Result<BoundHooks, Error> {
+        let account = self.account(name).await?;
+        account.connector.hooked().ok_or_else(|| {
+            Error::new(
+                Kind::Usage,
+                format!("the connector of account `{name}` takes no notifications"),
+            )
+        })
     }
 
     /// A sync that can be run.

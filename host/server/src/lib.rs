@@ -15,6 +15,6 @@ mod serve;
 mod service;
 mod watch;
 
-pub use hooks::{Address, HookError, address, forget_address, new_address};
+pub use hooks::{Address, HookError, address, new_address};
 pub use serve::{Served, serve};
 pub use service::{Options, Service};

@@ -5,7 +5,6 @@ use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use serde_json::{Map, Value};
 
 /// A problem document. `code` is the same word that the command line's `--json` uses.
 #[derive(Debug, Clone, Serialize)]
@@ -17,8 +16,6 @@ pub(crate) struct Problem {
     code: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<String>,
-    #[serde(flatten)]
-    more: Map<String, Value>,
     #[serde(skip)]
     retry_after: Option<u32>,
 }
@@ -32,7 +29,6 @@ impl Problem {
             status: status.as_u16(),
             code: code.to_owned(),
             detail: None,
-            more: Map::new(),
             retry_after: None,
         }
     }

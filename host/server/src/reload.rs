@@ -75,7 +75,8 @@ pub(crate) async fn reload(service: &Arc<Service>) -> Result<(), Error> {
     info!(syncs = names.join(", "), "the configuration was taken over");
     service.set_host(host);
     service.scheduler.replace(jobs);
-    service.reloaded.notify_waiters();
+    // Kept for whoever looks at subscriptions just now.
+    service.reloaded.notify_one();
     Ok(())
 }
 

@@ -137,14 +137,7 @@ async fn descriptor(host: &Host, address: &Address) -> Result<HookDescriptor, St
         .accounts
         .first()
         .ok_or_else(|| "it serves no account".to_owned())?;
-    let account = host
-        .account(name)
-        .await
-        .map_err(|error| error.to_string())?;
-    let hooks = account
-        .connector
-        .hooked()
-        .ok_or_else(|| "the connector takes no notifications".to_owned())?;
+    let hooks = host.hooked(name).await.map_err(|error| error.to_string())?;
     Ok(hooks.hooks().clone())
 }
 

@@ -86,16 +86,6 @@ pub async fn new_address(host: &Host, endpoint: &str) -> Result<Address, HookErr
     Ok(told(config, endpoint, accounts, &secret))
 }
 
-/// The address of an endpoint is void; whether there was one.
-///
-/// # Errors
-/// See [`HookError`].
-pub async fn forget_address(host: &Host, endpoint: &str) -> Result<bool, HookError> {
-    Ok(host
-        .forget_hook_secret(place(host.config(), endpoint))
-        .await?)
-}
-
 fn told(config: &Config, endpoint: &str, accounts: Vec<String>, secret: &SecretString) -> Address {
     Address {
         endpoint: endpoint.to_owned(),

@@ -9,7 +9,7 @@ mod process;
 mod receive;
 mod subscribe;
 
-pub use address::{Address, HookError, address, forget_address, new_address};
+pub use address::{Address, HookError, address, new_address};
 pub(crate) use process::HookQueue;
 pub(crate) use receive::routes;
 pub(crate) use subscribe::keep_subscribed;

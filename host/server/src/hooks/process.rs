@@ -214,11 +214,11 @@ async fn batch(
     let host = service.host();
     let store = service.hook_store();
     let looked: Vec<(Hook, Became)> = match reached(&host, endpoint).await {
-        Ok((hooks, accounts)) => {
-            let (host, hooks, accounts) = (&host, &hooks, &accounts);
+        Ok(reached) => {
+            let (host, reached) = (&host, &reached);
             futures::stream::iter(due)
                 .map(|hook| async move {
-                    let became = look(host, hooks, accounts, endpoint, &hook).await;
+                    let became = look(host, reached, endpoint, &hook).await;
                     (hook, became)
                 })
                 .buffer_unordered(CALLS)
@@ -336,11 +336,17 @@ impl HookQueue {
     }
 }
 
-/// The connector of an endpoint's accounts, and who each of them is at the remote.
-async fn reached(
-    host: &Host,
-    endpoint: &str,
-) -> Result<(BoundHooks, HashMap<String, String>), String> {
+/// What it takes to look at notifications of an endpoint.
+struct Reached {
+    /// The connector of its accounts.
+    hooks: BoundHooks,
+    /// The accounts, by who they are at the remote.
+    by_identity: HashMap<String, String>,
+    /// The secret of its address, unless that is void.
+    secret: Option<SecretString>,
+}
+
+async fn reached(host: &Host, endpoint: &str) -> Result<Reached, String> {
     let accounts = address::accounts(host.config(), endpoint).map_err(|error| error.to_string())?;
     let hooks = hooks(host, accounts).await?;
     let mut by_identity = HashMap::new();
@@ -350,21 +356,19 @@ async fn reached(
             by_identity.insert(identity, name.clone());
         }
     }
-    Ok((hooks, by_identity))
+    let secret = address::secret(host, endpoint).await;
+    Ok(Reached {
+        hooks,
+        by_identity,
+        secret: secret.map_err(|error| error.to_string())?,
+    })
 }
 
 /// The connector of the first account that can check what is signed.
 async fn hooks(host: &Host, accounts: &[String]) -> Result<BoundHooks, String> {
     let mut first = None;
     for name in accounts {
-        let account = host
-            .account(name)
-            .await
-            .map_err(|error| error.to_string())?;
-        let hooks = account
-            .connector
-            .hooked()
-            .ok_or_else(|| format!("the connector of account `{name}` takes no notifications"))?;
+        let hooks = host.hooked(name).await.map_err(|error| error.to_string())?;
         let has_key = match &hooks.hooks().proof {
             Proof::Hmac(scheme) => host.config().accounts[name]
                 .credentials
@@ -379,30 +383,18 @@ async fn hooks(host: &Host, accounts: &[String]) -> Result<BoundHooks, String> {
     first.ok_or_else(|| "it serves no account".to_owned())
 }
 
-async fn look(
-    host: &Host,
-    hooks: &BoundHooks,
-    by_identity: &HashMap<String, String>,
-    endpoint: &str,
-    hook: &Hook,
-) -> Became {
-    let url = match address::secret(host, endpoint).await {
-        Ok(Some(secret)) => address::url(host.config(), endpoint, &secret, &hook.request.path),
-        Ok(None) => return Became::Forged("its address is void".to_owned()),
-        Err(error) => {
-            return Became::Failed {
-                why: error.to_string(),
-                passes: true,
-            };
-        }
+async fn look(host: &Host, reached: &Reached, endpoint: &str, hook: &Hook) -> Became {
+    let Some(secret) = &reached.secret else {
+        return Became::Forged("its address is void".to_owned());
     };
+    let url = address::url(host.config(), endpoint, secret, &hook.request.path);
     // By when it was received: it may have waited here.
-    match hooks.prove(&hook.request, &url, hook.received) {
+    match reached.hooks.prove(&hook.request, &url, hook.received) {
         Ok(()) => {}
         Err(Unproven::NoKey(why)) => return Became::Failed { why, passes: false },
         Err(unproven) => return Became::Forged(unproven.to_string()),
     }
-    let receipt = match hooks.receive(hook.request.clone()).await {
+    let receipt = match reached.hooks.receive(hook.request.clone()).await {
         Ok(receipt) => receipt,
         Err(Failure::Unauthorized(why)) => return Became::Forged(why),
         Err(failure) => {
@@ -416,7 +408,7 @@ async fn look(
     let mut records = Vec::new();
     for hint in receipt.hints {
         let account = match &hint.account_key {
-            Some(key) => by_identity.get(key),
+            Some(key) => reached.by_identity.get(key),
             None => accounts.first(),
         };
         match account {

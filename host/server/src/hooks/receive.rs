@@ -208,8 +208,8 @@ async fn is_right(service: &Arc<Service>, endpoint: &str, given: &str) -> bool {
 /// When the endpoint's remote wants certain answers; `None` if its connector takes no notifications or cannot be used.
 async fn replies(host: &samspel_installation::Host, endpoint: &str) -> Option<HookReplies> {
     let accounts = address::accounts(host.config(), endpoint).ok()?;
-    let account = host.account(accounts.first()?).await.ok()?;
-    Some(account.connector.hooked()?.hooks().replies)
+    let hooks = host.hooked(accounts.first()?).await.ok()?;
+    Some(hooks.hooks().replies)
 }
 
 fn too_many() -> Response {
