@@ -12,6 +12,7 @@ pub mod author;
 pub mod image;
 pub mod pair;
 pub mod people;
+mod program;
 pub mod versions;
 pub mod workbench;
 
@@ -19,4 +20,5 @@ pub use account::{Account, Reading};
 pub use author::Author;
 pub use image::Image;
 pub use pair::Pair;
+pub use program::program;
 pub use workbench::{Setup, Workbench};

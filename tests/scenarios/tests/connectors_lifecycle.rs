@@ -7,6 +7,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use samspel_scenarios::Author;
+use samspel_scenarios::program;
 use samspel_scenarios::versions::{fickle, patched};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -199,18 +200,6 @@ fn configuration() -> String {
         sync("tiny", "small", "pocket"),
     ]
     .concat()
-}
-
-/// The program, beside the directory of this test.
-fn program() -> PathBuf {
-    if let Some(named) = std::env::var_os("SAMSPEL_PROGRAM") {
-        return named.into();
-    }
-    let test = std::env::current_exe().unwrap();
-    test.parent()
-        .and_then(Path::parent)
-        .unwrap()
-        .join("samspel")
 }
 
 /// Versions that are swapped under a serving host: a good one from the watched directory, and one that panics on its

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use samspel_scenarios::program;
 use samspel_vendors::Running;
 use samspel_vendors::hubspot::{self, HubSpot, HubSpotOptions};
 use samspel_vendors::mailchimp::{self, Mailchimp, MailchimpOptions};
@@ -229,18 +230,6 @@ fn dump<V: Vendor>(vendor: &V) -> Vec<String> {
     // In the order of the records, which is not the order in which they were created.
     lines.sort();
     lines
-}
-
-/// The program, beside the directory of this test.
-fn program() -> PathBuf {
-    if let Some(named) = std::env::var_os("SAMSPEL_PROGRAM") {
-        return named.into();
-    }
-    let test = std::env::current_exe().unwrap();
-    test.parent()
-        .and_then(Path::parent)
-        .unwrap()
-        .join("samspel")
 }
 
 fn connectors() -> PathBuf {

@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use samspel_scenarios::program;
 use samspel_vendors::Running;
 use samspel_vendors::hubspot::{self, HubSpot, HubSpotOptions, NEWSLETTER};
 use samspel_vendors::mailchimp::{self, Mailchimp, MailchimpOptions};
@@ -154,18 +155,6 @@ fields = [
 
 fn email(name: &str) -> String {
     format!("{name}@firma.se")
-}
-
-/// The program, beside the directory of this test.
-fn program() -> PathBuf {
-    if let Some(named) = std::env::var_os("SAMSPEL_PROGRAM") {
-        return named.into();
-    }
-    let test = std::env::current_exe().unwrap();
-    test.parent()
-        .and_then(Path::parent)
-        .unwrap()
-        .join("samspel")
 }
 
 fn connectors() -> PathBuf {
