@@ -11,7 +11,7 @@ use samspel_engine::pseudonym::Pseudonyms;
 use samspel_engine::spec::EndpointSpec;
 use samspel_model::access::Access;
 use samspel_model::hook::HookStore;
-use samspel_model::store::Endpoint;
+use samspel_model::store::{Endpoint, SyncCounts, SyncState};
 use samspel_model::{Clock, Connector, Store};
 use samspel_runtime::{BindError, BoundConnector, BoundHooks};
 use samspel_store::{SqliteStore, Vault};
@@ -256,9 +256,21 @@ impl Host {
     /// Forgets everything about a sync that is not configured. The journal and remembered opt-outs stay.
     ///
     /// # Errors
-    /// It is configured, or another process works on it.
+    /// It is configured, nothing is known of it, or another process works on it.
     pub async fn purge(&self, id: &str) -> Result<(), Error> {
         self.may_purge(id)?;
+        let nothing = self.store.runs(id, 1).await?.is_empty()
+            && self.store.counts(id).await? == SyncCounts::default()
+            && self.store.state(id).await? == SyncState::default();
+        if nothing {
+            return Err(Error::new(
+                Kind::Usage,
+                format!("nothing is stored about a sync `{id}`"),
+            )
+            .remedy(
+                "name it as the configuration called it when it was last run, or by its `id`",
+            ));
+        }
         let now = self.clock.now();
         let lease = self
             .store

@@ -25,6 +25,8 @@ use crate::floor::{BOUNCE_PROPERTY, HARD_BOUNCE};
 /// Starting may take a while on a busy machine.
 const START: Duration = Duration::from_secs(120);
 const LOOK: Duration = Duration::from_millis(50);
+/// What the metrics tell of a sync whose run at the start is over.
+const FIRST_RUN: &str = r#"reason="interval",outcome="done""#;
 const CLIENT_SECRET: &str = "a client secret of the bench";
 const SEED: u64 = 1;
 
@@ -64,10 +66,10 @@ impl Stage {
         let directory = TempDir::with_prefix("samspel-bench-hooks-").map_err(failed())?;
         let file =
             |name: &str, text: &str| fs::write(directory.path().join(name), text).map_err(failed());
-        let port = free_port()?;
+        let (port, metrics) = (free_port()?, free_port()?);
         let mut pairs = Vec::new();
         let mut text = format!(
-            "[server]\nlisten = \"127.0.0.1:{port}\"\npublic-url = \"http://127.0.0.1:{port}\"\n\n\
+            "[server]\nlisten = \"127.0.0.1:{port}\"\nmetrics-listen = \"127.0.0.1:{metrics}\"\npublic-url = \"http://127.0.0.1:{port}\"\n\n\
              [host]\nconcurrent-syncs = 8\n\n"
         );
         for index in 0..wanted.pairs {
@@ -111,7 +113,7 @@ impl Stage {
             serving,
             _directory: directory,
         };
-        ready(&format!("http://127.0.0.1:{port}"), &stage.pairs).await?;
+        ready(&format!("http://127.0.0.1:{metrics}/metrics"), &stage.pairs).await?;
         Ok(stage)
     }
 
@@ -274,7 +276,7 @@ fields = [
 }
 
 /// Waits until Samspel serves, the first runs are over, and every Mailchimp has a webhook.
-async fn ready(origin: &str, pairs: &[Pair]) -> Result<(), BenchError> {
+async fn ready(metrics: &str, pairs: &[Pair]) -> Result<(), BenchError> {
     let client = Client::builder().no_proxy().build()?;
     let until = Instant::now() + START;
     loop {
@@ -285,13 +287,14 @@ async fn ready(origin: &str, pairs: &[Pair]) -> Result<(), BenchError> {
             });
         }
         tokio::time::sleep(LOOK).await;
-        let alive = client.get(format!("{origin}/health/ready")).send().await;
-        let alive = alive.is_ok_and(|answer| answer.status().is_success());
-        if alive && pairs.iter().all(|pair| pair.list.webhooks() > 0) {
-            break;
+        // Not listening yet is no failure.
+        let Ok(answer) = client.get(metrics).send().await else {
+            continue;
+        };
+        let text = answer.text().await?;
+        let first_runs = text.lines().filter(|line| line.contains(FIRST_RUN));
+        if first_runs.count() == pairs.len() && pairs.iter().all(|pair| pair.list.webhooks() > 0) {
+            return Ok(());
         }
     }
-    // The runs at the start begin within two seconds, and have nothing to do.
-    tokio::time::sleep(Duration::from_secs(6)).await;
-    Ok(())
 }
