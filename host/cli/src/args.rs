@@ -5,12 +5,14 @@ mod account;
 mod connector;
 mod hooks;
 mod operate;
+mod service;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use samspel_sync::PlanReport;
+use url::Url;
 
 use crate::exit::Exit;
 
@@ -19,14 +21,15 @@ pub use account::{
     AccountCommand, AddAccountArgs, KeyCommand, ReauthoriseArgs, RemoveAccountArgs, SecretArgs,
 };
 pub use connector::{
-    ApproveArgs, ConnectorCommand, ConnectorHistoryArgs, InstallArgs, RollbackArgs, Taking,
-    TrustCommand, UpgradeArgs,
+    ApproveArgs, ConnectorCommand, ConnectorHistoryArgs, InstallArgs, RollbackArgs, TrustCommand,
+    UpgradeArgs,
 };
-pub use hooks::{HooksCommand, ListHooksArgs};
+pub use hooks::HooksCommand;
 pub use operate::{
-    ConflictsCommand, EraseArgs, HistoryArgs, HoldArgs, HoldsCommand, ListArgs, ParkedCommand,
-    ResolveArgs, Selection, ShowArgs, UndoArgs,
+    ConflictsCommand, EraseArgs, HistoryArgs, HoldsCommand, ListArgs, ParkedCommand, ResolveArgs,
+    Selection, ShowArgs, UndoArgs,
 };
+pub use service::{AlertsCommand, BackupArgs, RestoreArgs};
 
 /// Keeps two systems in step, through connectors that run in a sandbox.
 #[derive(Debug, Parser)]
@@ -50,7 +53,8 @@ fn after_long_help() -> String {
          samspel sync run contacts --yes       do it\n  \
          samspel serve                         all syncs, on their intervals\n  \
          samspel conflicts list                what needs a decision\n  \
-         samspel history ann@example.com       why a record holds what it holds\n\n{}",
+         samspel history ann@example.com       why a record holds what it holds\n  \
+         samspel sync status --host https://sync.example.com\n\n{}",
         Exit::table()
     )
 }
@@ -67,12 +71,31 @@ pub struct Global {
         value_name = "FILE"
     )]
     pub config: PathBuf,
+    /// Let a host that runs do it: `https://HOST[:PORT]` of a `samspel serve`. Without it, commands work on the
+    /// configuration and the store of this machine.
+    #[arg(long, global = true, env = "SAMSPEL_HOST", value_name = "URL")]
+    pub host: Option<Url>,
+    /// How a host is asked.
+    #[command(flatten)]
+    pub access: Access,
     /// Print one JSON object, last, on stdout; errors are an object as well.
     #[arg(long, global = true)]
     pub json: bool,
     /// How log lines on stderr look. What is logged is set by RUST_LOG, such as `samspel=debug`.
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
     pub log_format: LogFormat,
+}
+
+/// How a host that runs is asked.
+#[derive(Debug, Args)]
+pub struct Access {
+    /// With --host: the file that holds the token. Without it, the environment variable SAMSPEL_TOKEN does.
+    // Never an argument: other users of the machine see those.
+    #[arg(long, global = true, env = "SAMSPEL_TOKEN_FILE", value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// With --host: PEM file of certificates to trust besides the system's, for a host with a certificate of your own.
+    #[arg(long, global = true, env = "SAMSPEL_CA", value_name = "FILE")]
+    pub ca: Option<PathBuf>,
 }
 
 /// How log lines look.
@@ -145,6 +168,13 @@ pub enum Command {
     /// Addresses that remotes send notifications to, and what came to them
     #[command(subcommand)]
     Hooks(HooksCommand),
+    /// Look at what needs a person, and whether people can be told
+    #[command(subcommand)]
+    Alerts(AlertsCommand),
+    /// Make a copy of the store while it is used
+    Backup(BackupArgs),
+    /// Put a copy in the place of the store
+    Restore(RestoreArgs),
     /// Replace the key under which the store's secrets are sealed
     #[command(subcommand)]
     Key(KeyCommand),

@@ -118,7 +118,7 @@ impl From<Kind> for Exit {
     fn from(kind: Kind) -> Self {
         match kind {
             Kind::Failure => Self::Failure,
-            Kind::Usage => Self::Usage,
+            Kind::Usage | Kind::NotFound => Self::Usage,
             Kind::Config => Self::Config,
             Kind::Account => Self::Account,
             Kind::Held => Self::Held,

@@ -2,12 +2,15 @@
 
 mod allocator;
 mod args;
+mod client;
 mod commands;
 mod exit;
 mod logging;
 mod output;
 mod progress;
+mod session;
 mod shutdown;
+mod who;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -15,10 +18,13 @@ use std::sync::Arc;
 use clap::Parser;
 use indicatif::MultiProgress;
 use samspel_installation::{Config, Host, Kind};
+use samspel_operations::config::CheckConfig;
+use samspel_operations::doctor::Diagnose;
 
-use args::{Cli, Command};
+use args::{Cli, Command, ConfigCommand};
 use exit::{CliError, Exit};
 use output::Output;
+use session::Session;
 
 /// Threads that run tasks, where there are as many processors. Most of a sync is waiting; planning and the connectors' own
 /// computing share the rest.
@@ -71,19 +77,10 @@ fn run(cli: Cli, output: Output) -> Result<(), CliError> {
         .worker_threads(workers())
         .enable_all()
         .build()?;
-    let done = runtime.block_on(audited(&cli, output, &bars));
+    let done = runtime.block_on(execute(&cli, output, &bars));
     // What still runs was cut off on purpose; the process ends now.
     runtime.shutdown_background();
     done
-}
-
-/// Does it, and writes into the audit log what changed something.
-async fn audited(cli: &Cli, output: Output, bars: &MultiProgress) -> Result<(), CliError> {
-    let done = execute(cli, output, bars).await;
-    match commands::audit::Act::of(&cli.command) {
-        Some(act) => commands::audit::record(&cli.global.config, act, done).await,
-        None => done,
-    }
 }
 
 /// More threads than processors would only take turns.
@@ -93,78 +90,60 @@ fn workers() -> usize {
 }
 
 async fn execute(cli: &Cli, output: Output, bars: &MultiProgress) -> Result<(), CliError> {
-    let file = cli.global.config.as_path();
-    let load = || Config::load(file);
+    let global = &cli.global;
+    let file = global.config.as_path();
+    let open = async |command| Session::open(global, command, output, bars).await;
     match &cli.command {
         Command::Init(args) => commands::init::run(args, file, output),
-        Command::Config(command) => commands::config::run(command, file, output),
-        Command::Completions { shell } => commands::completions::run(*shell, output),
-        Command::Doctor => commands::doctor::run(file, output).await,
-        Command::Connector(command) => {
-            // A connector can be looked at before there is a configuration; one that is wrong is not ignored.
-            let config = if file.exists() { Some(load()?) } else { None };
-            commands::connector::run(command, config, output).await
-        }
-        Command::Account(command) => {
-            let host = Host::open(load()?, "account").await?;
-            commands::account::run(command, &host, output).await
-        }
-        Command::Sync(command) => {
-            let host = Host::open(load()?, "sync").await?;
-            let context = commands::sync::Context {
-                host: &host,
-                output,
-                bars,
-                stop: shutdown::on_signal()?,
+        Command::Config(ConfigCommand::Schema) => output.raw(&commands::config::schema_text()?),
+        Command::Config(ConfigCommand::Check) => {
+            let checked = if global.host.is_some() {
+                open("config").await?.perform(&CheckConfig {}).await?
+            } else {
+                samspel_operations::config::check(file)?
             };
-            commands::sync::execute(&context, command).await
+            commands::config::tell(&checked, output)
         }
-        Command::Conflicts(command) => {
-            let host = Host::open(load()?, "conflicts").await?;
-            commands::queues::conflicts::run(command, &host, output).await
-        }
-        Command::Holds(command) => {
-            let host = Host::open(load()?, "holds").await?;
-            commands::queues::holds::run(command, &host, output).await
-        }
-        Command::Parked(command) => {
-            let host = Host::open(load()?, "parked").await?;
-            commands::queues::parked::run(command, &host, output).await
-        }
-        Command::Undo(args) => {
-            let host = Host::open(load()?, "undo").await?;
-            commands::undo::run(args, &host, output, bars, shutdown::on_signal()?).await
-        }
-        Command::History(args) => {
-            let host = Host::open(load()?, "history").await?;
-            commands::history::run(args, &host, output).await
-        }
-        Command::Erase(args) => {
-            let host = Host::open(load()?, "erase").await?;
-            commands::erase::run(args, &host, output).await
+        Command::Completions { shell } => commands::completions::run(*shell, output),
+        Command::Doctor => {
+            // Also of a configuration that is wrong.
+            let found = if global.host.is_some() {
+                open("doctor").await?.perform(&Diagnose {}).await?
+            } else {
+                samspel_operations::doctor::diagnose(file).await
+            };
+            commands::doctor::tell(&found, output)
         }
         Command::Serve(args) => {
-            let host = Arc::new(Host::open(load()?, "serve").await?);
+            let host = Arc::new(Host::open(Config::load(file)?, "serve").await?);
             commands::serve::run(host, args, output, shutdown::on_signal()?).await
         }
         Command::Demo(args) => {
             commands::demo::run(args, output, bars, shutdown::on_signal()?).await
         }
-        Command::Token(command) => {
-            let host = Host::open(load()?, "token").await?;
-            commands::token::run(command, &host, output).await
+        Command::Connector(command) => {
+            commands::connector::run(command, global, output, bars).await
         }
-        Command::Hooks(command) => {
-            let host = Host::open(load()?, "hooks").await?;
-            commands::hooks::run(command, &host, output).await
+        Command::Account(command) => commands::account::run(command, &open("account").await?).await,
+        Command::Sync(command) => commands::sync::execute(command, &open("sync").await?).await,
+        Command::Conflicts(command) => {
+            commands::queues::conflicts::run(command, &open("conflicts").await?).await
         }
-        Command::Audit(command) => {
-            let host = Host::open(load()?, "audit").await?;
-            commands::audit::run(command, &host, output).await
+        Command::Holds(command) => {
+            commands::queues::holds::run(command, &open("holds").await?).await
         }
-        Command::Key(command) => {
-            let host = Host::open(load()?, "key").await?;
-            commands::key::run(command, &host, output).await
+        Command::Parked(command) => {
+            commands::queues::parked::run(command, &open("parked").await?).await
         }
+        Command::Undo(args) => commands::undo::run(args, &open("undo").await?).await,
+        Command::History(args) => commands::history::run(args, &open("history").await?).await,
+        Command::Erase(args) => commands::erase::run(args, &open("erase").await?).await,
+        Command::Token(command) => commands::token::run(command, &open("token").await?).await,
+        Command::Hooks(command) => commands::hooks::run(command, &open("hooks").await?).await,
+        Command::Audit(command) => commands::audit::run(command, &open("audit").await?).await,
+        Command::Alerts(command) => commands::alerts::run(command, &open("alerts").await?).await,
+        Command::Backup(args) => commands::backup::backup(args, &open("backup").await?).await,
+        Command::Restore(args) => commands::backup::put_back(args, file, output).await,
+        Command::Key(command) => commands::key::run(command, &open("key").await?).await,
     }
 }

@@ -19,7 +19,6 @@ use crate::credentials;
 use crate::error::{Error, Kind};
 use crate::failure::of_account;
 use crate::host::{Host, not_bound};
-use crate::library::Installed;
 use crate::tokens::{self, VaultTokens};
 
 /// Secrets of one account, by their places in the vault.
@@ -31,11 +30,6 @@ pub fn place_of_client(credential: &str) -> String {
 }
 
 impl Host {
-    /// The connector that an account with this setting uses.
-    pub async fn connector(&self, named: &str) -> Result<Installed, Error> {
-        self.library.configured(&self.config, named).await
-    }
-
     /// Asks the remote who an account would be, with these secrets in the place of sealed ones. Keeps nothing; gives the
     /// secrets as they are then, because a server may replace one when it is used.
     ///

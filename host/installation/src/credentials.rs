@@ -51,8 +51,23 @@ impl CredentialError {
     }
 }
 
-/// Reads a secret. White space around it is ignored, because editors end files with a newline.
+/// Reads a secret that a configuration refers to.
+///
+/// # Errors
+/// It is not where the configuration says.
 pub fn read(config: &Config, settings: &SecretSettings) -> Result<SecretString, CredentialError> {
+    read_here(&SecretSettings {
+        file: settings.file.as_ref().map(|file| config.resolve(file)),
+        ..settings.clone()
+    })
+}
+
+/// Reads a secret from a variable of this process or a file of this machine. White space around it is ignored, because
+/// editors end files with a newline.
+///
+/// # Errors
+/// It is not there.
+pub fn read_here(settings: &SecretSettings) -> Result<SecretString, CredentialError> {
     if let Some(name) = &settings.env {
         let value = match std::env::var(name) {
             Ok(value) => value,
@@ -73,7 +88,7 @@ pub fn read(config: &Config, settings: &SecretSettings) -> Result<SecretString, 
     let Some(file) = &settings.file else {
         return Err(CredentialError::NoSource);
     };
-    let file = config.resolve(file);
+    let file = file.clone();
     let unreadable = |why: String| CredentialError::Unreadable {
         file: file.clone(),
         why,

@@ -15,6 +15,8 @@ pub enum Kind {
     Failure,
     /// What was asked for makes no sense.
     Usage,
+    /// What was asked for is not there.
+    NotFound,
     /// The configuration is wrong.
     Config,
     /// A remote does not accept the account.
@@ -34,11 +36,32 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::Failure,
+        Self::Usage,
+        Self::NotFound,
+        Self::Config,
+        Self::Account,
+        Self::Held,
+        Self::NotConfirmed,
+        Self::Paused,
+        Self::Connector,
+        Self::Unavailable,
+        Self::Interrupted,
+    ];
+
+    /// The class that programs see under this word.
+    pub fn of_code(code: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.code() == code)
+    }
+
     /// The word that programs see.
     pub fn code(self) -> &'static str {
         match self {
             Self::Failure => "failure",
             Self::Usage => "usage",
+            Self::NotFound => "not-found",
             Self::Config => "config",
             Self::Account => "account",
             Self::Held => "held",
@@ -105,6 +128,14 @@ impl Error {
         match self {
             Self::Config(_) => Kind::Config,
             Self::Other { kind, .. } => *kind,
+        }
+    }
+
+    /// What was added for programs under this name.
+    pub fn found(&self, name: &str) -> Option<&Value> {
+        match self {
+            Self::Config(_) => None,
+            Self::Other { details, .. } => details.get(name),
         }
     }
 

@@ -9,8 +9,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use samspel_engine::SyncSpec;
 use samspel_engine::pseudonym::Pseudonyms;
 use samspel_engine::spec::EndpointSpec;
-use samspel_model::access::Access;
+use samspel_model::access::{Access, Requests};
 use samspel_model::hook::HookStore;
+use samspel_model::notice::Notices;
 use samspel_model::store::{Endpoint, SyncCounts, SyncState};
 use samspel_model::{Clock, Connector, Store};
 use samspel_runtime::{BindError, BoundConnector, BoundHooks};
@@ -40,7 +41,7 @@ const ERASURE: &str = "erasure";
 const HOOKS: &str = "hook:";
 
 /// The only tenant of an installation that is run from a configuration file.
-const TENANT: &str = "main";
+pub(crate) const TENANT: &str = "main";
 
 /// A configured installation.
 pub struct Host {
@@ -123,6 +124,11 @@ impl Host {
         &self.config
     }
 
+    /// Where connectors are looked for, and the sandbox that they are loaded into.
+    pub fn library(&self) -> &Library {
+        &self.library
+    }
+
     /// What survives.
     pub fn store(&self) -> &dyn Store {
         self.renamed.as_ref()
@@ -140,6 +146,16 @@ impl Host {
 
     /// Who may use the installation, and who did what.
     pub fn access(&self) -> &dyn Access {
+        self.store.as_ref()
+    }
+
+    /// What people were told of.
+    pub fn notices(&self) -> &dyn Notices {
+        self.store.as_ref()
+    }
+
+    /// Which requests were done.
+    pub fn requests(&self) -> &dyn Requests {
         self.store.as_ref()
     }
 
@@ -264,7 +280,7 @@ impl Host {
             && self.store.state(id).await? == SyncState::default();
         if nothing {
             return Err(Error::new(
-                Kind::Usage,
+                Kind::NotFound,
                 format!("nothing is stored about a sync `{id}`"),
             )
             .remedy(
@@ -312,6 +328,11 @@ impl Host {
     /// The time, to be kept.
     pub fn shared_clock(&self) -> Arc<dyn Clock> {
         Arc::clone(&self.clock)
+    }
+
+    /// The machine's name, for people.
+    pub fn name(&self) -> String {
+        gethostname::gethostname().to_string_lossy().into_owned()
     }
 
     /// Who holds the leases that are taken here.
@@ -456,7 +477,7 @@ pub(crate) fn unknown<'a>(
     known: impl Iterator<Item = &'a String>,
 ) -> Error {
     let known: Vec<_> = known.map(String::as_str).collect();
-    Error::new(Kind::Usage, format!("there is no {what} `{name}`")).remedy(if known.is_empty() {
+    Error::new(Kind::NotFound, format!("there is no {what} `{name}`")).remedy(if known.is_empty() {
         format!("the configuration has none; add `[{what}s.{name}]`")
     } else {
         format!("the configuration has {}", known.join(", "))

@@ -5,6 +5,9 @@
 
 pub mod access;
 mod accounts;
+pub mod address;
+pub mod alerts;
+mod backup;
 pub mod config;
 pub mod connectors;
 pub mod credentials;
@@ -18,6 +21,7 @@ mod revisions;
 mod tokens;
 
 pub use accounts::{Secrets, needs_authorisation, place_of_client};
+pub use backup::{Backup, restore};
 pub use config::Config;
 pub use error::{Error, Kind};
 pub use failure::of_account;

@@ -233,20 +233,7 @@ impl Host {
         revision: Option<&str>,
         before: Option<&Account>,
     ) -> Result<Account, Error> {
-        let installed = match revision {
-            Some(sha256) => {
-                let loaded = self.load_revision(sha256).await?;
-                Installed {
-                    file: PathBuf::from(format!("installed:{}", loaded.sha256)),
-                    loaded,
-                }
-            }
-            None => {
-                self.library
-                    .configured(&self.config, &settings.connector)
-                    .await?
-            }
-        };
+        let installed = self.revision_or_file(revision, &settings.connector).await?;
         let bound = self.bind(name, settings, &installed.loaded, before).await?;
         Ok(Account {
             name: name.to_owned(),
@@ -255,6 +242,36 @@ impl Host {
             connector: Arc::new(bound),
             overrides: BTreeMap::clone(&settings.endpoints),
             watched: Watched::default(),
+        })
+    }
+
+    /// The connector that a new account with this setting would use: what is active of those that are installed, or else
+    /// a file.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be loaded.
+    pub async fn connector(&self, named: &str) -> Result<Installed, Error> {
+        let revision = if connectors::is_path(named) {
+            None
+        } else {
+            let pointer = self.store_registry().installed(named).await?;
+            pointer.and_then(|pointer| pointer.active)
+        };
+        self.revision_or_file(revision.as_deref(), named).await
+    }
+
+    async fn revision_or_file(
+        &self,
+        revision: Option<&str>,
+        connector: &str,
+    ) -> Result<Installed, Error> {
+        let Some(sha256) = revision else {
+            return self.library.configured(&self.config, connector).await;
+        };
+        let loaded = self.load_revision(sha256).await?;
+        Ok(Installed {
+            file: PathBuf::from(format!("installed:{}", loaded.sha256)),
+            loaded,
         })
     }
 

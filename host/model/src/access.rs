@@ -26,6 +26,7 @@ const CHECKSUM: usize = 6;
 
 /// What a token allows. Each role may do what those before it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
     /// Looks at everything, and changes nothing.
@@ -170,7 +171,8 @@ pub struct NewToken {
 }
 
 /// A token, as far as anybody can know it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Token {
     /// By which it is revoked.
     pub id: String,
@@ -190,6 +192,7 @@ pub struct Token {
 
 /// How an act ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum AuditOutcome {
     /// It was done.
@@ -216,7 +219,8 @@ impl AuditOutcome {
 }
 
 /// Who did what. Holds no secret, and no address of a person: entries are never changed, also when somebody is erased.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AuditEntry {
     /// When.
     pub at: Timestamp,
@@ -274,8 +278,46 @@ pub trait Access: Send + Sync {
     ) -> Result<Vec<(u64, AuditEntry)>, StoreError>;
 }
 
+/// What is known of a request that was sent under a key before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownRequest {
+    /// Stands for what was asked.
+    pub fingerprint: String,
+    /// The status that it was answered with; `None`: it is under way, or was when its process ended.
+    pub status: Option<u16>,
+    /// The answer; `None`: it is not kept.
+    pub answer: Option<String>,
+}
+
+/// Remembers requests, so that one that is sent again is not done again.
+#[async_trait]
+pub trait Requests: Send + Sync {
+    /// Notes that a request is about to be done; what is known of it if it was noted before, and then nothing is changed.
+    /// What is older than `since` is forgotten.
+    async fn begin_request(
+        &self,
+        principal: &str,
+        key: &str,
+        fingerprint: &str,
+        (now, since): (Timestamp, Timestamp),
+    ) -> Result<Option<KnownRequest>, StoreError>;
+
+    /// Notes how it was answered.
+    async fn answer_request(
+        &self,
+        principal: &str,
+        key: &str,
+        status: u16,
+        answer: Option<&str>,
+    ) -> Result<(), StoreError>;
+
+    /// It was not done, and may be sent again.
+    async fn forget_request(&self, principal: &str, key: &str) -> Result<(), StoreError>;
+}
+
 /// A credential that its server accepts no more.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Refused {
     /// The account.
     pub account: String,

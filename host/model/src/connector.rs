@@ -13,6 +13,7 @@ use crate::write::{Outcome, WriteOp};
 
 /// Who an account is at the remote.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Identity {
     /// Stable.
     pub id: String,

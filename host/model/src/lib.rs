@@ -16,6 +16,7 @@ pub mod hook;
 pub mod intent;
 pub mod journal;
 pub mod link;
+pub mod notice;
 pub mod record;
 pub mod registry;
 pub mod schema;

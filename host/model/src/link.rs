@@ -12,6 +12,7 @@ use crate::record::RecordId;
 
 /// One of the two sides of a sync.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Side {
     /// The side that the configuration calls `a`.
@@ -53,6 +54,7 @@ impl fmt::Display for Side {
 
 /// Identifies a link within its sync.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(transparent)]
 pub struct LinkId(pub String);
 

@@ -10,6 +10,7 @@ use crate::consent::{Consent, Deliverability};
 
 /// The remote's stable identifier of a record; text of 1 to 512 bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(transparent)]
 pub struct RecordId(String);
 

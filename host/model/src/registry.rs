@@ -16,6 +16,7 @@ use crate::store::StoreError;
 
 /// How far a revision came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Stage {
     /// It was fetched, and its digest is known.
@@ -63,6 +64,7 @@ impl fmt::Display for Stage {
 
 /// What a connector asks for. Each is a line that a person can read and agree to.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Rights {
     /// Where it sends requests: `GET https://api.example.com/v1`, or `ANY` for every method.
@@ -115,6 +117,7 @@ pub struct ConnectorRevision {
 
 /// A revision that some accounts try.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Canary {
     /// The revision.
     pub sha256: String,
@@ -124,6 +127,7 @@ pub struct Canary {
 
 /// Which revisions of a connector are used.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct InstalledConnector {
     /// Its name.
     pub name: String,
@@ -176,6 +180,7 @@ impl InstalledConnector {
 
 /// Who may sign connectors.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TrustedKey {
     /// What the operator calls it.
     pub name: String,
@@ -187,6 +192,7 @@ pub struct TrustedKey {
 
 /// What was done to a connector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum RegistryAct {
     /// A component was fetched.
@@ -234,6 +240,7 @@ impl RegistryAct {
 
 /// One line of the history, which only grows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RegistryEntry {
     /// When.
     pub at: Timestamp,

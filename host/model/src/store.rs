@@ -248,6 +248,7 @@ pub mod subject {
 
 /// Why a decision is left to a person.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Conflict {
     /// The side of `record`.
     pub side: Side,
@@ -301,6 +302,7 @@ pub struct Decision {
 
 /// What can be said about a conflict or a hold.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     /// What this side has holds.
@@ -379,6 +381,7 @@ pub struct Suppression {
 
 /// A record that failed for good, until it changes or an operator says otherwise.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Parked {
     /// The side of the record that would have been the source of the write.
     pub side: Side,
@@ -448,6 +451,7 @@ pub struct SyncState {
 
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RunRecord {
     /// Identifies it.
     pub id: String,
@@ -463,6 +467,7 @@ pub struct RunRecord {
 
 /// Numbers about a sync.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SyncCounts {
     /// Linked pairs.
     pub links: u64,

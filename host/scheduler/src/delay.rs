@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use crate::job::RunEnd;
 
+/// Somebody else's work on a sync is looked at so often: most of it takes moments.
+pub(crate) const BUSY: Duration = Duration::from_secs(1);
+
 /// Full-jitter backoff: after the n-th failure in a row, a random time up to `first * 2^(n-1)`, at most `most`. Many
 /// hosts that failed together do not come back together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +75,7 @@ impl Pace {
                 let factor = 1.0 + self.jitter * (2.0 * random - 1.0);
                 interval.mul_f64(factor.max(0.0)).saturating_sub(took)
             }
+            RunEnd::Busy(_) => BUSY,
             RunEnd::Failed { retry_after, .. } => self
                 .backoff
                 .delay(failures, random)

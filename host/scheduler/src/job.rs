@@ -11,9 +11,11 @@ use tokio_util::sync::CancellationToken;
 pub enum RunEnd {
     /// It did what there was to do.
     Done,
-    /// There was nothing it may do (paused, held by another process, first plan not confirmed); says why. The next
-    /// attempt is due after the usual interval.
+    /// There was nothing it may do (paused, first plan not confirmed); says why. The next attempt is due after the usual
+    /// interval.
     Skipped(String),
+    /// Somebody else works on it; says who. What the run was for is tried again soon.
+    Busy(String),
     /// It failed; says why. The next attempt is due after a backoff.
     Failed {
         /// What happened, for people.

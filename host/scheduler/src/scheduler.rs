@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
-use crate::delay::Pace;
+use crate::delay::{BUSY, Pace};
 use crate::job::{Job, Reason, RunEnd};
 use crate::turns::Turns;
 
@@ -162,6 +162,11 @@ impl Scheduler {
         let Some(slot) = self.slots().get(name).cloned() else {
             return false;
         };
+        self.tell_slot(&slot, within);
+        true
+    }
+
+    fn tell_slot(&self, slot: &Slot, within: Duration) {
         let at = self.clock.now().saturating_add(within).ok();
         let mut state = slot.state();
         state.told = match (state.told, at) {
@@ -170,7 +175,6 @@ impl Scheduler {
         };
         drop(state);
         slot.woken.notify_one();
-        true
     }
 
     /// What is known of all jobs, by name.
@@ -260,6 +264,9 @@ impl Scheduler {
             turn.took(took);
             drop(turn);
             let failures = self.ended(&slot, &end);
+            if reason == Reason::Told && matches!(end, RunEnd::Busy(_)) {
+                self.tell_slot(&slot, BUSY);
+            }
             // A run on hints leaves the interval as it is, unless it failed: then nothing is tried before the backoff.
             if reason == Reason::Due || failures > 0 {
                 let pace = &self.options.pace;
@@ -335,7 +342,7 @@ impl Scheduler {
         status.last = Some((self.clock.now(), end.clone()));
         status.failures = match end {
             RunEnd::Failed { .. } => status.failures.saturating_add(1),
-            RunEnd::Done | RunEnd::Skipped(_) => 0,
+            RunEnd::Done | RunEnd::Skipped(_) | RunEnd::Busy(_) => 0,
         };
         status.failures
     }
@@ -362,6 +369,7 @@ fn report(sync: &str, reason: Reason, end: &RunEnd, failures: u32, took: Duratio
     match (end, reason) {
         (RunEnd::Done, Reason::Due) => info!(sync, seconds, "run ended"),
         (RunEnd::Done, Reason::Told) => debug!(sync, seconds, "run on hints ended"),
+        (RunEnd::Busy(who), _) => debug!(sync, who, "run put off"),
         (RunEnd::Skipped(why), _) => warn!(sync, why, "run skipped"),
         (RunEnd::Failed { why, .. }, _) => {
             error!(sync, seconds, failures, why, "run failed");

@@ -145,10 +145,10 @@ fn ended(error: SyncError) -> RunEnd {
         _ => None,
     };
     match error {
-        SyncError::Paused { .. }
-        | SyncError::NotConfirmed { .. }
-        | SyncError::Stopped { .. }
-        | SyncError::Store(StoreError::Held { .. }) => RunEnd::Skipped(error.to_string()),
+        SyncError::Store(StoreError::Held { .. }) => RunEnd::Busy(error.to_string()),
+        SyncError::Paused { .. } | SyncError::NotConfirmed { .. } | SyncError::Stopped { .. } => {
+            RunEnd::Skipped(error.to_string())
+        }
         _ => RunEnd::Failed {
             why: error.to_string(),
             retry_after,

@@ -1,9 +1,12 @@
-//! The host as a service: notifications in, runs on time, metrics and health out.
+//! The host as a service: notifications in, runs on time, an API for operators, metrics and health out.
 //!
-//! [`Service`] holds what is shared; [`serve`] runs it until it is told to stop. `hooks` takes notifications, `jobs` is
+//! [`Service`] holds what is shared; [`serve`] runs it until it is told to stop. `hooks` takes notifications, `api` offers operations, `alerts` tells people what needs
+//! them, `jobs` is
 //! a sync as the scheduler sees it, `reload` follows the configuration, `listen` opens ports, `metrics` and `health`
 //! tell how things are. What happens in a run is not known here.
 
+mod alerts;
+mod api;
 mod health;
 mod hooks;
 mod jobs;
@@ -15,6 +18,5 @@ mod serve;
 mod service;
 mod watch;
 
-pub use hooks::{Address, HookError, address, new_address};
 pub use serve::{Served, serve};
 pub use service::{Options, Service};

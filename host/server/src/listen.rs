@@ -84,7 +84,7 @@ impl Listener {
         router: Router,
         handle: Handle<SocketAddr>,
     ) -> Result<(), std::io::Error> {
-        let service = router.into_make_service();
+        let service = router.into_make_service_with_connect_info::<SocketAddr>();
         match self.tls {
             None => {
                 let mut server = axum_server::from_tcp(self.socket)?.handle(handle);

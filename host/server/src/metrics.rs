@@ -81,6 +81,8 @@ pub(crate) struct Metrics {
     hooks: Family<OfEndpoint, Counter>,
     hooks_refused: Family<OfReason, Counter>,
     reloads: Family<OfResult, Counter>,
+    wrong_tokens: Counter,
+    alerts: Number,
     sampled: Sampled,
     read: Mutex<Option<Instant>>,
 }
@@ -132,6 +134,13 @@ impl Metrics {
             "Configurations that were read again",
             Family::clone(&reloads),
         );
+        let (wrong_tokens, alerts) = (Counter::default(), Number::default());
+        registry.register(
+            "wrong_tokens",
+            "Requests to the API that came with a wrong token",
+            Counter::clone(&wrong_tokens),
+        );
+        registry.register("alerts", "What needs a person", Number::clone(&alerts));
         let sampled = Sampled::default();
         sampled.register(&mut registry);
         Self {
@@ -140,6 +149,8 @@ impl Metrics {
             hooks,
             hooks_refused,
             reloads,
+            wrong_tokens,
+            alerts,
             sampled,
             read: Mutex::default(),
         }
@@ -156,10 +167,21 @@ impl Metrics {
             outcome: Word(match end {
                 RunEnd::Done => "done",
                 RunEnd::Skipped(_) => "skipped",
+                RunEnd::Busy(_) => "busy",
                 RunEnd::Failed { .. } => "failed",
             }),
         };
         self.runs.get_or_create(&of).inc();
+    }
+
+    /// Somebody came with a wrong token.
+    pub fn wrong_token(&self) {
+        self.wrong_tokens.inc();
+    }
+
+    /// So much needs a person.
+    pub fn alerts(&self, number: usize) {
+        self.alerts.set(i64::try_from(number).unwrap_or(i64::MAX));
     }
 
     /// A notification was kept.

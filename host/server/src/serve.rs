@@ -6,15 +6,14 @@ use std::time::Duration;
 
 use axum::Router;
 use axum_server::Handle;
-use samspel_installation::{Error, Host, Kind};
+use samspel_installation::{Error, Host};
 use samspel_scheduler::Drained;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-use crate::hooks::HookError;
 use crate::listen::{self, Listener};
 use crate::service::{Options, Service};
-use crate::{health, hooks, jobs, metrics, reload, watch};
+use crate::{alerts, api, health, hooks, jobs, metrics, reload, watch};
 
 /// Requests that are under way when the end is asked for may take so long.
 const REQUESTS: Duration = Duration::from_secs(10);
@@ -67,7 +66,9 @@ pub async fn serve(
     );
 
     let handle = Handle::new();
-    let mut router = health::routes(Arc::clone(&service));
+    let mut router = api::routes(Arc::clone(&service))
+        .merge(health::routes(Arc::clone(&service)))
+        .fallback(api::nothing);
     match for_hooks {
         Some(listener) => {
             let only = hooks::routes(Arc::clone(&service));
@@ -91,6 +92,9 @@ pub async fn serve(
         .tasks
         .spawn(async move { sweeping.hooks.sweep(&sweeping).await });
     service.tasks.spawn(watch::watch(Arc::clone(&service)));
+    service
+        .tasks
+        .spawn(alerts::keep_telling(Arc::clone(&service)));
     let following = Arc::clone(&service);
     service.tasks.spawn(async move {
         if let Err(error) = reload::follow(following).await {
@@ -125,13 +129,4 @@ fn listening(
             stop.cancel();
         }
     });
-}
-
-impl From<HookError> for Error {
-    fn from(error: HookError) -> Self {
-        match error {
-            HookError::Host(error) => error,
-            other => Self::new(Kind::Usage, other),
-        }
-    }
 }

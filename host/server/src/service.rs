@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::api::Api;
 use crate::hooks::HookQueue;
 use crate::metrics::Metrics;
 
@@ -29,6 +30,8 @@ pub struct Service {
     pub(crate) scheduler: Scheduler,
     /// Notifications between being received and being understood.
     pub(crate) hooks: HookQueue,
+    /// What the API holds.
+    pub(crate) api: Api,
     /// What is counted.
     pub(crate) metrics: Metrics,
     /// Certificate and key in use, which can be replaced.
@@ -58,6 +61,7 @@ impl Service {
             hooks: HookQueue::new(),
             scheduler,
             host: RwLock::new(host),
+            api: Api::default(),
             metrics: Metrics::new(),
             tls: OnceLock::new(),
             reloaded: Notify::new(),

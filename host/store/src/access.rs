@@ -5,8 +5,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use samspel_model::access::{
-    Access, AuditEntry, AuditOutcome, Authorisations, NewToken, Principal, Refused, Role, Token,
-    TokenHash,
+    Access, AuditEntry, AuditOutcome, Authorisations, KnownRequest, NewToken, Principal, Refused,
+    Requests, Role, Token, TokenHash,
 };
 use samspel_model::store::StoreError;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
@@ -241,6 +241,111 @@ impl Task for Revoke {
             .await
             .map_err(&revoking)?;
         row.map(TokenRow::understand).transpose()
+    }
+}
+
+#[async_trait]
+impl Requests for SqliteStore {
+    async fn begin_request(
+        &self,
+        principal: &str,
+        key: &str,
+        fingerprint: &str,
+        (now, since): (Timestamp, Timestamp),
+    ) -> Result<Option<KnownRequest>, StoreError> {
+        let task = BeginRequest {
+            principal: principal.to_owned(),
+            key: key.to_owned(),
+            fingerprint: fingerprint.to_owned(),
+            now,
+            since,
+        };
+        self.writer().run(task).await
+    }
+
+    async fn answer_request(
+        &self,
+        principal: &str,
+        key: &str,
+        status: u16,
+        answer: Option<&str>,
+    ) -> Result<(), StoreError> {
+        let query = sqlx::query(
+            "UPDATE request SET status = ?, answer = ? WHERE tenant = ? AND principal = ? AND key = ?",
+        )
+        .bind(status)
+        .bind(answer.map(str::to_owned))
+        .bind(self.context().tenant.clone())
+        .bind(principal.to_owned())
+        .bind(key.to_owned());
+        let noted = self.writer().execute("noting an answer", query);
+        noted.await.map(drop)
+    }
+
+    async fn forget_request(&self, principal: &str, key: &str) -> Result<(), StoreError> {
+        let query =
+            sqlx::query("DELETE FROM request WHERE tenant = ? AND principal = ? AND key = ?")
+                .bind(self.context().tenant.clone())
+                .bind(principal.to_owned())
+                .bind(key.to_owned());
+        let noted = self.writer().execute("forgetting a request", query);
+        noted.await.map(drop)
+    }
+}
+
+struct BeginRequest {
+    principal: String,
+    key: String,
+    fingerprint: String,
+    now: Timestamp,
+    since: Timestamp,
+}
+
+#[async_trait]
+impl Task for BeginRequest {
+    type Output = Option<KnownRequest>;
+
+    async fn run(
+        self,
+        context: &Context,
+        connection: &mut SqliteConnection,
+    ) -> Result<Option<KnownRequest>, StoreError> {
+        let noting = context.failed("noting a request");
+        sqlx::query("DELETE FROM request WHERE tenant = ? AND at < ?")
+            .bind(&context.tenant)
+            .bind(micros(self.since))
+            .execute(&mut *connection)
+            .await
+            .map_err(&noting)?;
+        let new = sqlx::query(
+            "INSERT INTO request (tenant, principal, key, fingerprint, at) VALUES (?, ?, ?, ?, ?) \
+             ON CONFLICT DO NOTHING",
+        )
+        .bind(&context.tenant)
+        .bind(&self.principal)
+        .bind(&self.key)
+        .bind(&self.fingerprint)
+        .bind(micros(self.now))
+        .execute(&mut *connection)
+        .await
+        .map_err(&noting)?;
+        if new.rows_affected() > 0 {
+            return Ok(None);
+        }
+        let known: Option<(String, Option<u16>, Option<String>)> = sqlx::query_as(
+            "SELECT fingerprint, status, answer FROM request WHERE tenant = ? AND principal = ? AND key = ?",
+        )
+        .bind(&context.tenant)
+        .bind(&self.principal)
+        .bind(&self.key)
+        .fetch_optional(connection)
+        .await
+        .map_err(&noting)?;
+        Ok(known.map(|(fingerprint, status, answer)| KnownRequest {
+            fingerprint,
+            status,
+            answer,
+        }))
     }
 }
 

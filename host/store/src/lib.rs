@@ -7,6 +7,7 @@
 //! Every statement works on a whole batch: its rows travel as one JSON array that `json_each` unfolds.
 
 mod access;
+mod backup;
 mod changes;
 mod context;
 mod erase;
@@ -14,6 +15,7 @@ mod files;
 mod history;
 mod hooks;
 mod leases;
+mod notices;
 mod observe;
 mod open;
 mod people;
@@ -27,5 +29,6 @@ mod writer;
 #[cfg(feature = "suite")]
 pub mod suite;
 
+pub use backup::{Restored, restore};
 pub use sqlite::SqliteStore;
 pub use vault::{KeySource, Vault, VaultError};

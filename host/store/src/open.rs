@@ -90,6 +90,14 @@ async fn write_ahead(connection: &mut SqliteConnection) -> Result<(), sqlx::Erro
         .map(drop)
 }
 
+/// A connection for reading everything, which may take long.
+pub(crate) async fn reader(context: &Context) -> Result<SqliteConnection, StoreError> {
+    options(&context.file)
+        .connect()
+        .await
+        .map_err(context.failed("opening the database"))
+}
+
 /// Connections that cannot write.
 pub(crate) fn readers(context: &Context) -> SqlitePool {
     let options = options(&context.file)

@@ -81,13 +81,16 @@ fn prefix(database: &Path) -> OsString {
     name
 }
 
-fn sweep(database: &Path) -> Result<(), Error> {
+/// Whether a process has the database open.
+pub(crate) fn is_open(database: &Path) -> Result<bool, Error> {
+    sweep(database)
+}
+
+/// Removes what processes that died left behind; whether there are others.
+fn sweep(database: &Path) -> Result<bool, Error> {
     let prefix = prefix(database);
-    let directory = match database.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    for entry in fs::read_dir(directory)? {
+    let mut others = false;
+    for entry in fs::read_dir(files::directory(database))? {
         let entry = entry?;
         if !entry
             .file_name()
@@ -104,10 +107,10 @@ fn sweep(database: &Path) -> Result<(), Error> {
                 Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
                 _ => {}
             },
-            Err(TryLockError::WouldBlock | TryLockError::Error(_)) => {}
+            Err(TryLockError::WouldBlock | TryLockError::Error(_)) => others = true,
         }
     }
-    Ok(())
+    Ok(others)
 }
 
 #[cfg(test)]

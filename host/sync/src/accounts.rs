@@ -49,6 +49,7 @@ pub enum Closing {
 
 /// The numbers. `observed` is the sum of the others.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "kebab-case")]
 pub struct Accounts {
     /// Records that said something new, or waited from an earlier run.

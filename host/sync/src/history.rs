@@ -18,6 +18,7 @@ const PAGE: u32 = 500;
 
 /// What is known about a record in one sync.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct History {
     /// The sync.
     pub sync: String,
@@ -37,6 +38,7 @@ pub struct History {
 
 /// Why a field has its value.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct FieldHistory {
     /// The record's field.
     pub field: String,
@@ -59,6 +61,7 @@ pub struct FieldHistory {
 
 /// Something that happened to the record or its link.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Event {
     /// When.
     pub at: Timestamp,

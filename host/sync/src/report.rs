@@ -10,6 +10,7 @@ use crate::accounts::Accounts;
 
 /// A number per side.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Sides {
     /// Of A.
     pub a: u64,
@@ -34,6 +35,7 @@ impl Sides {
 
 /// What a run did.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RunReport {
     /// Identifies the run.
     pub run: String,
@@ -85,6 +87,7 @@ pub struct RunReport {
 
 /// One thing that a plan would do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PlanSample {
     /// `link`, `create`, `update`, `remove`, `conflict` or `hold`.
     pub what: String,
@@ -100,6 +103,7 @@ pub struct PlanSample {
 
 /// What a plan would do.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PlanReport {
     /// Records that were read.
     pub read: Sides,
@@ -152,6 +156,7 @@ impl PlanReport {
 
 /// A linked pair that is not equal.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct VerifySample {
     /// A's record.
     pub a: String,
@@ -163,6 +168,7 @@ pub struct VerifySample {
 
 /// What a comparison of both sides found.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct VerifyReport {
     /// Records read.
     pub read: Sides,

@@ -40,6 +40,7 @@ const RUNS: u32 = 1_000;
 
 /// What an undo did.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct UndoReport {
     /// The run that was taken back.
     pub run: String,
@@ -61,6 +62,7 @@ pub struct UndoReport {
 
 /// Something that could not be taken back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Left {
     /// The side.
     pub side: Side,

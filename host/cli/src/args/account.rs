@@ -5,6 +5,8 @@ use clap::{Args, Subcommand};
 /// Commands about accounts.
 #[derive(Debug, Subcommand)]
 pub enum AccountCommand {
+    /// List the accounts, without asking a remote
+    List,
     /// Ask the remote who we are and what it offers
     Check {
         /// The account; all of them if it is left out.

@@ -6,161 +6,114 @@ mod loopback;
 mod manage;
 mod secrets;
 
-use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use samspel_model::{Collection, Connector, Identity};
-use serde::Serialize;
-use serde_json::{Value, json};
+use samspel_installation::Kind;
+use samspel_operations::accounts::{
+    AccountCheck, CheckAccount, CheckAccounts, Checked, ListAccounts, ListedAccount,
+};
 
 use crate::args::AccountCommand;
-use crate::exit::CliError;
-use crate::output::Output;
-use samspel_installation::Host;
-
-#[derive(Serialize)]
-struct Checked {
-    account: String,
-    connector: String,
-    identity: Identity,
-    /// Origins whose requests go elsewhere.
-    overrides: BTreeMap<String, String>,
-    /// What the account may reach, overrides included.
-    reaches: Vec<String>,
-    collections: Vec<Offered>,
-}
-
-#[derive(Serialize)]
-struct Offered {
-    name: String,
-    title: String,
-    fields: Vec<String>,
-    consents: Vec<String>,
-}
-
-impl From<Collection> for Offered {
-    fn from(collection: Collection) -> Self {
-        Self {
-            fields: collection
-                .fields
-                .iter()
-                .map(|field| field.name.clone())
-                .collect(),
-            consents: collection
-                .consent_slots
-                .iter()
-                .map(|slot| format!("{}/{}", slot.channel, slot.purpose))
-                .collect(),
-            name: collection.name,
-            title: collection.title,
-        }
-    }
-}
+use crate::exit::{CliError, Exit};
+use crate::session::Session;
 
 /// Runs one of the commands.
-pub async fn run(command: &AccountCommand, host: &Host, output: Output) -> Result<(), CliError> {
-    let name = match command {
-        AccountCommand::Check { name } => name,
-        AccountCommand::Add(args) => return add::run(args, host, output).await,
-        AccountCommand::Remove(args) => return manage::remove(args, host, output).await,
-        AccountCommand::Reauthorise(args) => {
-            return manage::reauthorise(args, host, output, false).await;
+pub async fn run(command: &AccountCommand, session: &Session) -> Result<(), CliError> {
+    match command {
+        AccountCommand::List => {
+            let listed = session.perform(&ListAccounts {}).await?;
+            session.output.result(&listed, |out| {
+                if listed.accounts.is_empty() {
+                    writeln!(out, "there are no accounts; samspel account add adds one")?;
+                }
+                listed
+                    .accounts
+                    .iter()
+                    .try_for_each(|account| write_listed(out, account))
+            })
         }
-        AccountCommand::Authorise(args) => {
-            return manage::reauthorise(args, host, output, true).await;
+        AccountCommand::Check { name: Some(name) } => {
+            let account = name.clone();
+            let checked = session.perform(&CheckAccount { account }).await?;
+            session.output.result(&checked, |out| write(out, &checked))
         }
-    };
-    let wanted: Vec<&str> = match name {
-        Some(name) => vec![name.as_str()],
-        None => host.config().accounts.keys().map(String::as_str).collect(),
-    };
-    let mut checked = Vec::with_capacity(wanted.len());
-    for account in wanted {
-        checked.push((account, check(host, account).await));
+        AccountCommand::Check { name: None } => check_all(session).await,
+        AccountCommand::Add(args) => add::run(args, session).await,
+        AccountCommand::Remove(args) => manage::remove(args, session).await,
+        AccountCommand::Reauthorise(args) => manage::reauthorise(args, session, false).await,
+        AccountCommand::Authorise(args) => manage::reauthorise(args, session, true).await,
     }
-    if let (Some(_), [(_, Ok(one))]) = (name, checked.as_slice()) {
-        return output.result(one, |out| one.write(out));
-    }
-    if name.is_some() {
-        // One account was asked for, so its failure is the command's.
-        return checked
-            .into_iter()
-            .try_for_each(|(_, result)| result.map(drop));
-    }
-    let listed: Vec<Value> = checked
-        .iter()
-        .map(|(account, result)| match result {
-            Ok(found) => json!(found),
-            Err(error) => {
-                let mut object = error.to_json();
-                object["account"] = (*account).into();
-                object
+}
+
+async fn check_all(session: &Session) -> Result<(), CliError> {
+    let checked = session.perform(&CheckAccounts {}).await?;
+    session.output.result(&checked, |out| {
+        checked.accounts.iter().try_for_each(|one| match one {
+            AccountCheck::Works(found) => write(out, found),
+            AccountCheck::Fails {
+                account,
+                message,
+                remedy,
+                ..
+            } => {
+                writeln!(out, "{account}: FAILED: {message}")?;
+                match remedy {
+                    Some(remedy) => writeln!(out, "  remedy: {remedy}"),
+                    None => Ok(()),
+                }
             }
         })
-        .collect();
-    output.result(&json!({ "accounts": listed }), |out| {
-        checked
-            .iter()
-            .try_for_each(|(account, result)| match result {
-                Ok(found) => found.write(out),
-                Err(error) => writeln!(out, "{account}: FAILED: {error}"),
-            })
     })?;
-    let worst = checked
-        .iter()
-        .find_map(|(_, result)| result.as_ref().err().map(CliError::exit));
-    worst.map_or(Ok(()), |exit| Err(CliError::Reported(exit)))
+    let failed = checked.accounts.iter().find_map(|one| match one {
+        AccountCheck::Works(_) => None,
+        AccountCheck::Fails { code, .. } => Some(Kind::of_code(code).unwrap_or(Kind::Failure)),
+    });
+    failed.map_or(Ok(()), |kind| Err(CliError::Reported(Exit::from(kind))))
 }
 
-async fn check(host: &Host, name: &str) -> Result<Checked, CliError> {
-    let account = host.account(name).await?;
-    let identity = match account.connector.check().await {
-        Ok(identity) => identity,
-        Err(failure) => return Err(host.explain(name, &failure).await.into()),
+fn write_listed(out: &mut dyn Write, account: &ListedAccount) -> io::Result<()> {
+    let syncs = match account.syncs.as_slice() {
+        [] => "no sync uses it".to_owned(),
+        syncs => format!("used by {}", syncs.join(", ")),
     };
-    let collections = match account.connector.collections().await {
-        Ok(collections) => collections,
-        Err(failure) => return Err(host.explain(name, &failure).await.into()),
-    };
-    Ok(Checked {
-        account: name.to_owned(),
-        connector: format!(
-            "{} {}",
-            account.installed.loaded.descriptor.name, account.installed.loaded.descriptor.version
-        ),
-        identity,
-        overrides: account.overrides.clone(),
-        reaches: account.connector.grants(),
-        collections: collections.into_iter().map(Offered::from).collect(),
-    })
-}
-
-impl Checked {
-    fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "{}: {}, {syncs}", account.account, account.connector)?;
+    for credential in &account.credentials {
+        writeln!(out, "  {} is {}", credential.name, credential.place)?;
+    }
+    for refused in &account.needs_authorisation {
         writeln!(
             out,
-            "{}: {} as {} ({})",
-            self.account, self.connector, self.identity.label, self.identity.id
+            "  needs re-authorisation since {:.0}: {} (samspel account authorise {})",
+            refused.since, refused.why, account.account
         )?;
-        for (from, to) in &self.overrides {
-            writeln!(out, "  OVERRIDE: requests for {from} go to {to}")?;
-        }
-        for place in &self.reaches {
-            writeln!(out, "  may reach {place}")?;
-        }
-        for collection in &self.collections {
-            writeln!(
-                out,
-                "  {} ({}), {} fields: {}",
-                collection.name,
-                collection.title,
-                collection.fields.len(),
-                collection.fields.join(", ")
-            )?;
-            if !collection.consents.is_empty() {
-                writeln!(out, "    consents: {}", collection.consents.join(", "))?;
-            }
-        }
-        Ok(())
     }
+    Ok(())
+}
+
+fn write(out: &mut dyn Write, checked: &Checked) -> io::Result<()> {
+    writeln!(
+        out,
+        "{}: {} as {} ({})",
+        checked.account, checked.connector, checked.identity.label, checked.identity.id
+    )?;
+    for (from, to) in &checked.overrides {
+        writeln!(out, "  OVERRIDE: requests for {from} go to {to}")?;
+    }
+    for place in &checked.reaches {
+        writeln!(out, "  may reach {place}")?;
+    }
+    for collection in &checked.collections {
+        writeln!(
+            out,
+            "  {} ({}), {} fields: {}",
+            collection.name,
+            collection.title,
+            collection.fields.len(),
+            collection.fields.join(", ")
+        )?;
+        if !collection.consents.is_empty() {
+            writeln!(out, "    consents: {}", collection.consents.join(", "))?;
+        }
+    }
+    Ok(())
 }

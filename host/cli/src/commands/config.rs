@@ -1,43 +1,22 @@
 //! `samspel config`: the file, looked at without the network.
 
-use std::path::Path;
+use samspel_installation::config;
+use samspel_operations::config::CheckedConfig;
 
-use serde::Serialize;
-
-use crate::args::ConfigCommand;
 use crate::exit::CliError;
 use crate::output::Output;
-use samspel_installation::config::{self, Config};
 
-#[derive(Serialize)]
-struct Checked<'a> {
-    file: &'a Path,
-    accounts: Vec<&'a str>,
-    syncs: Vec<&'a str>,
-}
-
-/// Runs one of the commands.
-pub fn run(command: &ConfigCommand, file: &Path, output: Output) -> Result<(), CliError> {
-    match command {
-        ConfigCommand::Check => {
-            let config = Config::load(file)?;
-            let checked = Checked {
-                file,
-                accounts: config.accounts.keys().map(String::as_str).collect(),
-                syncs: config.syncs.keys().map(String::as_str).collect(),
-            };
-            output.result(&checked, |out| {
-                writeln!(
-                    out,
-                    "{} is correct: accounts {}; syncs {}",
-                    file.display(),
-                    listed(&checked.accounts),
-                    listed(&checked.syncs)
-                )
-            })
-        }
-        ConfigCommand::Schema => output.raw(&schema_text()?),
-    }
+/// Tells that a configuration is correct.
+pub fn tell(checked: &CheckedConfig, output: Output) -> Result<(), CliError> {
+    output.result(checked, |out| {
+        writeln!(
+            out,
+            "{} is correct: accounts {}; syncs {}",
+            checked.file,
+            listed(&checked.accounts),
+            listed(&checked.syncs)
+        )
+    })
 }
 
 /// The JSON Schema as it is printed and committed.
@@ -48,7 +27,7 @@ pub fn schema_text() -> Result<String, CliError> {
     Ok(text)
 }
 
-fn listed(names: &[&str]) -> String {
+fn listed(names: &[String]) -> String {
     if names.is_empty() {
         "(none)".to_owned()
     } else {

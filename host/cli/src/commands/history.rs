@@ -2,74 +2,34 @@
 
 use std::io::{self, Write};
 
-use samspel_sync::{Event, FieldHistory, History, history};
-use serde_json::{Value, json};
+use samspel_operations::Limit;
+use samspel_operations::records::{Place, ShowHistory};
+use samspel_sync::Event;
+use serde_json::Value;
 
-use super::queues::{syncs, value};
-use super::sync::names;
+use super::queues::value;
 use crate::args::HistoryArgs;
 use crate::exit::CliError;
-use crate::output::Output;
-use samspel_installation::{Host, Kind};
+use crate::session::Session;
 
 /// Tells a record's history.
-pub async fn run(args: &HistoryArgs, host: &Host, output: Output) -> Result<(), CliError> {
-    let limit = usize::try_from(args.limit).unwrap_or(usize::MAX);
-    let mut found = Vec::new();
-    let searched = syncs(host, args.sync.as_deref())?;
-    for sync in &searched {
-        let spec = host.spec(sync)?;
-        let side = args.side.map(Into::into);
-        found.extend(history(host.store(), sync, spec, &args.record, side, limit).await?);
-    }
-    if found.is_empty() {
-        return Err(CliError::new(
-            Kind::Usage,
-            format!("no sync knows a record `{}`", args.record),
-        )
-        .remedy(format!(
-            "name it by its id on either side or by its value in the match field; searched {}",
-            searched.join(", ")
-        )));
-    }
-    if let Some(field) = &args.field {
-        only(&mut found, field)?;
-    }
-    let said = json!({ "record": args.record, "found": found });
-    output.result(&said, |out| {
-        found
-            .iter()
-            .try_for_each(|history| write(out, host, history))
+pub async fn run(args: &HistoryArgs, session: &Session) -> Result<(), CliError> {
+    let known = session
+        .perform(&ShowHistory {
+            record: args.record.clone(),
+            sync: args.sync.clone(),
+            side: args.side.map(Into::into),
+            field: args.field.clone(),
+            limit: Limit::new(args.limit),
+        })
+        .await?;
+    session.output.result(&known, |out| {
+        known.found.iter().try_for_each(|place| write(out, place))
     })
 }
 
-/// Leaves one field of each record.
-fn only(found: &mut [History], field: &str) -> Result<(), CliError> {
-    let is_it = |told: &FieldHistory| {
-        told.mapping == field
-            || told
-                .mapping
-                .split_once('=')
-                .is_some_and(|(a, b)| a == field || b == field)
-    };
-    let known: Vec<String> = found
-        .iter()
-        .flat_map(|history| history.fields.iter().map(|told| told.mapping.clone()))
-        .collect();
-    for history in found.iter_mut() {
-        history.fields.retain(is_it);
-    }
-    if found.iter().all(|history| history.fields.is_empty()) {
-        return Err(
-            CliError::new(Kind::Usage, format!("no field `{field}` is mapped"))
-                .remedy(format!("mapped are {}", known.join(", "))),
-        );
-    }
-    Ok(())
-}
-
-fn write(out: &mut dyn Write, host: &Host, history: &History) -> io::Result<()> {
-    let places = names(host, &history.sync).map_err(io::Error::other)?;
+fn write(out: &mut dyn Write, place: &Place) -> io::Result<()> {
+    let (history, places) = (&place.history, &place.sides);
     let side = history.side.index();
     write!(out, "{} {}", places[side], history.record)?;
     match &history.partner {

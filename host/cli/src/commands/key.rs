@@ -1,26 +1,21 @@
 //! `samspel key`: the key under which the store's secrets are sealed.
 
-use samspel_installation::{Host, key_at};
-use serde_json::json;
+use samspel_operations::key::RotateKey;
 
 use crate::args::KeyCommand;
 use crate::exit::CliError;
-use crate::output::Output;
+use crate::session::Session;
 
 /// Runs one of the commands.
-pub async fn run(command: &KeyCommand, host: &Host, output: Output) -> Result<(), CliError> {
+pub async fn run(command: &KeyCommand, session: &Session) -> Result<(), CliError> {
     let KeyCommand::Rotate { to } = command;
-    let next = to.as_deref().map(key_at).transpose()?;
-    let sealed = host.rotate_key(next.as_ref()).await?;
-    let file = host.key_file();
-    let said = json!({ "sealed": sealed, "key": file });
-    output.result(&said, |out| {
-        writeln!(out, "{sealed} secrets are sealed under the new key")?;
-        match &file {
+    let done = session.perform(&RotateKey { to: to.clone() }).await?;
+    session.output.result(&done, |out| {
+        writeln!(out, "{} secrets are sealed under the new key", done.sealed)?;
+        match &done.key {
             Some(file) => writeln!(
                 out,
-                "it is in {}: back it up, and not together with the store; older backups of the store need the old key",
-                file.display()
+                "it is in {file}: back it up, and not together with the store; older backups of the store need the old key"
             ),
             None => writeln!(
                 out,

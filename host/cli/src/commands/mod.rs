@@ -1,8 +1,10 @@
 //! The commands, one module each.
 
 pub mod account;
-mod ask;
+pub mod alerts;
+pub mod ask;
 pub mod audit;
+pub mod backup;
 pub mod completions;
 pub mod config;
 pub mod connector;

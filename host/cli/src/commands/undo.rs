@@ -2,114 +2,38 @@
 
 use std::io::{self, Write};
 
-use indicatif::{HumanCount, MultiProgress};
-use samspel_model::store::{JournalOf, RunRecord};
-use samspel_sync::{Progress, Silent, UndoReport};
-use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
+use indicatif::HumanCount;
+use samspel_operations::syncs::{UndoRun, Undone};
 
-use super::ask::agree;
-use super::sync::{names, sides};
+use super::sync::report;
 use crate::args::UndoArgs;
 use crate::exit::{CliError, Exit};
-use crate::output::Output;
-use crate::progress::RunBar;
-use samspel_installation::{Host, Kind};
-
-/// A run is looked for among so many of the last ones of each sync, unless it left something in the history.
-const RUNS: u32 = 1_000;
+use crate::session::Session;
 
 /// Takes back what a run wrote.
-pub async fn run(
-    args: &UndoArgs,
-    host: &Host,
-    output: Output,
-    bars: &MultiProgress,
-    stop: CancellationToken,
-) -> Result<(), CliError> {
-    let name = sync_of(host, args).await?;
-    let names = names(host, &name)?;
-    let record = record_of(host, &name, &args.run).await?;
-    let question = format!(
-        "Take back what run {} of {name} wrote?\n{}Fields that still hold what was written get back what they held \
-         before, and records that were created are archived. Opt-ins and opt-outs stay.",
-        args.run,
-        record.as_ref().map(told).unwrap_or_default()
-    );
-    let what = format!("undo writes to the remotes of {name}");
-    agree(output, args.yes, question, &what).await?;
-    let sync = host.sync(&name).await?;
-    let undone = {
-        let progress: Box<dyn Progress> = if output.is_json() {
-            Box::new(Silent)
-        } else {
-            Box::new(RunBar::new(bars, names.clone()))
-        };
-        sync.undo(&args.run, progress.as_ref(), stop).await?
-    };
-    let mut said = serde_json::to_value(&undone).map_err(io::Error::from)?;
-    said["sync"] = json!(name);
-    output.result(&said, |out| write(out, &name, &names, &undone))?;
-    if undone.stopped {
+pub async fn run(args: &UndoArgs, session: &Session) -> Result<(), CliError> {
+    let undone = session
+        .perform(&UndoRun {
+            run: args.run.clone(),
+            sync: args.sync.clone(),
+            yes: args.yes,
+        })
+        .await?;
+    session.output.result(&undone, |out| write(out, &undone))?;
+    if undone.report.stopped {
         return Err(CliError::Reported(Exit::Interrupted));
     }
     Ok(())
 }
 
-/// The sync that did the run.
-async fn sync_of(host: &Host, args: &UndoArgs) -> Result<String, CliError> {
-    if let Some(name) = &args.sync {
-        host.spec(name)?;
-        return Ok(name.clone());
-    }
-    for name in host.config().syncs.keys() {
-        let wrote = host
-            .store()
-            .journal(name, JournalOf::Run(&args.run), None, 1)
-            .await?;
-        if !wrote.is_empty() || record_of(host, name, &args.run).await?.is_some() {
-            return Ok(name.clone());
-        }
-    }
-    Err(
-        CliError::new(Kind::Usage, format!("no sync has a run `{}`", args.run))
-            .remedy("`samspel sync status` lists the last runs"),
-    )
-}
-
-async fn record_of(host: &Host, sync: &str, run: &str) -> Result<Option<RunRecord>, CliError> {
-    let runs = host.store().runs(sync, RUNS).await?;
-    Ok(runs.into_iter().find(|record| record.id == run))
-}
-
-/// What a run did, for who is asked.
-fn told(record: &RunRecord) -> String {
-    let number = |what: &str| -> u64 {
-        let of = &record.report[what];
-        let side = |side: &str| of.get(side).and_then(Value::as_u64).unwrap_or_default();
-        side("a") + side("b")
-    };
-    format!(
-        "It began {:.0} and created {}, changed {} and archived {} records.\n",
-        record.started,
-        HumanCount(number("created")),
-        HumanCount(number("updated")),
-        HumanCount(number("removed"))
-    )
-}
-
-fn write(
-    out: &mut dyn Write,
-    name: &str,
-    names: &[String; 2],
-    undone: &UndoReport,
-) -> io::Result<()> {
+fn write(out: &mut dyn Write, done: &Undone) -> io::Result<()> {
+    let (names, undone) = (&done.sides, &done.report);
     writeln!(
         out,
-        "{name}: run {} is taken back, as run {}",
-        undone.run, undone.undo
+        "{}: run {} is taken back, as run {}",
+        done.sync, undone.run, undone.undo
     )?;
-    sides(
+    report::table(
         out,
         names,
         &[

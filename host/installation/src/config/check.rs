@@ -10,10 +10,12 @@ use url::Url;
 use super::document::Document;
 use super::load::{Settings, is_name};
 use super::problem::Problem;
-use super::settings::{AccountSettings, SecretSettings};
+use super::settings::{AccountSettings, AlertSettings, SecretSettings};
 
 /// Below this, a sync would only ever be reading.
 const LEAST_INTERVAL: Duration = Duration::from_secs(1);
+/// Whoever is told every few seconds reads nothing any more.
+const LEAST_ALERT: Duration = Duration::from_secs(10);
 /// A full comparison reads everything on both sides.
 const LEAST_FULL_COMPARISON: Duration = Duration::from_secs(60);
 
@@ -47,6 +49,7 @@ pub fn check(document: &Document<'_>, settings: &Settings, problems: &mut Vec<Pr
         ));
     }
     check_server(document, settings, problems);
+    check_alerts(document, &settings.alerts, problems);
     let ids = |section: &str, names: Vec<(&String, &Option<String>)>| {
         let mut known = BTreeMap::new();
         let mut found = Vec::new();
@@ -80,6 +83,63 @@ pub fn check(document: &Document<'_>, settings: &Settings, problems: &mut Vec<Pr
     }
     for (name, sync) in &settings.syncs {
         check_sync(document, settings, &format!("syncs.{name}"), sync, problems);
+    }
+}
+
+fn check_alerts(document: &Document<'_>, alerts: &AlertSettings, problems: &mut Vec<Problem>) {
+    for (setting, text) in [
+        ("no-progress", &alerts.no_progress),
+        ("repeat", &alerts.repeat),
+    ] {
+        let found = duration(text).and_then(|found| at_least(found, LEAST_ALERT));
+        if let Err(why) = found {
+            problems.push(document.problem(
+                format!("alerts.{setting}"),
+                why,
+                "write a time such as `30m`, `1h` or `24h`",
+            ));
+        }
+    }
+    if let Some(webhook) = &alerts.webhook {
+        check_secret(document, "alerts.webhook.secret", &webhook.secret, problems);
+        let url = &webhook.url;
+        if !matches!(url.scheme(), "http" | "https") || !url.username().is_empty() {
+            problems.push(document.problem(
+                "alerts.webhook.url",
+                "nothing can be sent to this address",
+                "write an address of `https://` (or `http://`) without a user name",
+            ));
+        }
+    }
+    if let Some(email) = &alerts.email {
+        if let Some(password) = &email.password {
+            check_secret(document, "alerts.email.password", password, problems);
+        }
+        let url = &email.server;
+        if !matches!(url.scheme(), "smtp" | "smtps")
+            || !url.username().is_empty()
+            || url.password().is_some()
+        {
+            problems.push(document.problem(
+                "alerts.email.server",
+                "this is no mail server, or a user stands in its address",
+                "write `smtps://HOST` or `smtp://HOST?tls=required`; `user` and `password` are settings of their own",
+            ));
+        }
+        if email.user.is_some() != email.password.is_some() {
+            problems.push(document.problem(
+                "alerts.email",
+                "a user and a password go together",
+                "set both, or neither",
+            ));
+        }
+        if email.to.is_empty() {
+            problems.push(document.problem(
+                "alerts.email.to",
+                "nobody gets it",
+                "name at least one address",
+            ));
+        }
     }
 }
 

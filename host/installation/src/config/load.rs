@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::document::Document;
 use super::problem::Problem;
-use super::settings::{AccountSettings, HookSettings, HostSettings, ServerSettings};
+use super::settings::{AccountSettings, AlertSettings, HookSettings, HostSettings, ServerSettings};
 
 /// The settings of a file, as far as they could be read.
 #[derive(Debug, Default)]
@@ -17,6 +17,8 @@ pub struct Settings {
     pub host: HostSettings,
     /// `[server]`
     pub server: ServerSettings,
+    /// `[alerts]`
+    pub alerts: AlertSettings,
     /// `[hooks.*]`
     pub hooks: BTreeMap<String, HookSettings>,
     /// `[accounts.*]`
@@ -40,6 +42,17 @@ pub fn read(document: &Document<'_>, problems: &mut Vec<Problem>) -> Settings {
                 Ok(server) => settings.server = server,
                 Err(problem) => problems.push(problem),
             },
+            "alerts" => {
+                let found = literal_alert_secrets(document, value);
+                if !found.is_empty() {
+                    problems.extend(found);
+                    continue;
+                }
+                match document.read("alerts", value) {
+                    Ok(alerts) => settings.alerts = alerts,
+                    Err(problem) => problems.push(problem),
+                }
+            }
             "hooks" => {
                 for (name, path, value) in entries(document, "hooks", value, problems) {
                     match document.read(&path, value) {
@@ -82,7 +95,7 @@ pub fn read(document: &Document<'_>, problems: &mut Vec<Problem>) -> Settings {
             other => problems.push(document.problem(
                 other,
                 format!("there is no section `{other}`"),
-                "the sections are `host`, `server`, `hooks`, `accounts` and `syncs`; check the spelling or remove it",
+                "the sections are `host`, `server`, `alerts`, `hooks`, `accounts` and `syncs`; check the spelling or remove it",
             )),
         }
     }
@@ -183,6 +196,22 @@ fn literal_secrets(
                 &["env", "file", "vault"],
                 &mut problems,
             );
+        }
+    }
+    problems
+}
+
+/// The same for what alerts are sent with.
+fn literal_alert_secrets(document: &Document<'_>, value: &Spanned<DeValue<'_>>) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (section, key) in [("webhook", "secret"), ("email", "password")] {
+        let found = value.get_ref().as_table().and_then(|table| {
+            let section = table.get(section)?.get_ref().as_table()?;
+            section.get(key)
+        });
+        if let Some(found) = found {
+            let path = format!("alerts.{section}.{key}");
+            reference(document, &path, found, &["env", "file"], &mut problems);
         }
     }
     problems

@@ -16,8 +16,8 @@ pub use check::duration;
 pub use load::is_name;
 pub use problem::ConfigError;
 pub use settings::{
-    AccountSettings, CredentialSettings, HookMode, HookSettings, HostSettings, SecretSettings,
-    ServerSettings, TlsSettings,
+    AccountSettings, AlertSettings, CredentialSettings, EmailSettings, HookMode, HookSettings,
+    HostSettings, SecretSettings, ServerSettings, TlsSettings, WebhookSettings,
 };
 
 use document::Document;
@@ -33,6 +33,8 @@ pub struct Config {
     pub host: HostSettings,
     /// `[server]`
     pub server: ServerSettings,
+    /// `[alerts]`
+    pub alerts: AlertSettings,
     /// `[hooks.*]`
     pub hooks: BTreeMap<String, HookSettings>,
     /// `[accounts.*]`
@@ -84,6 +86,7 @@ impl Config {
             file: file.to_owned(),
             host: settings.host,
             server: settings.server,
+            alerts: settings.alerts,
             hooks: settings.hooks,
             accounts: settings.accounts,
             syncs: settings.syncs,

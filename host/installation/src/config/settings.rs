@@ -25,6 +25,9 @@ pub struct ConfigFile {
     /// What `samspel serve` listens to.
     #[serde(default)]
     pub server: ServerSettings,
+    /// Whom `samspel serve` tells that something needs a person.
+    #[serde(default)]
+    pub alerts: AlertSettings,
     /// Addresses for notifications that serve several accounts, by name: of a remote that has one address for a whole
     /// app. Every account has an address of its own besides, under its own name.
     #[serde(default)]
@@ -64,6 +67,9 @@ pub struct HostSettings {
     /// (`NAME.wasm`, with `NAME.wasm.manifest.json` and `NAME.wasm.manifest.json.minisig` beside it) is installed if a
     /// trusted key signed it, and used if it asks for no more than was approved. Without it nothing is watched.
     pub watch: Option<PathBuf>,
+    /// Directory for copies of the store that `samspel backup` makes, relative to this file. Another disk is a better
+    /// place.
+    pub backups: PathBuf,
 }
 
 impl Default for HostSettings {
@@ -75,6 +81,7 @@ impl Default for HostSettings {
             cache: ".samspel/compiled".into(),
             concurrent_syncs: 4,
             watch: None,
+            backups: "backups".into(),
         }
     }
 }
@@ -124,6 +131,64 @@ pub struct TlsSettings {
     pub certificate: PathBuf,
     /// Its private key.
     pub key: PathBuf,
+}
+
+/// Whom `samspel serve` tells that something needs a person: a sync makes no progress, a remote refuses a credential, a
+/// valve holds changes, a connector was rolled back.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct AlertSettings {
+    /// A sync that did not end a run well for so long makes no progress.
+    pub no_progress: String,
+    /// What lasts is told again after so long.
+    pub repeat: String,
+    /// An address that is sent a signed document (<https://www.standardwebhooks.com>).
+    pub webhook: Option<WebhookSettings>,
+    /// People who get an e-mail.
+    pub email: Option<EmailSettings>,
+}
+
+impl Default for AlertSettings {
+    fn default() -> Self {
+        Self {
+            no_progress: "1h".to_owned(),
+            repeat: "24h".to_owned(),
+            webhook: None,
+            email: None,
+        }
+    }
+}
+
+/// An address that is told, and the key that signs what it is sent.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct WebhookSettings {
+    /// The address.
+    #[schemars(with = "String")]
+    pub url: Url,
+    /// Where the key is: at least 24 random bytes, in base64, with or without `whsec_` before them.
+    pub secret: SecretSettings,
+}
+
+/// People who get an e-mail, and the server that takes it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct EmailSettings {
+    /// The server: `smtps://HOST[:PORT]` (TLS from the start), `smtp://HOST[:PORT]?tls=required` (STARTTLS), or
+    /// `smtp://HOST[:PORT]` for one on this machine. Without a user name and without a password.
+    #[schemars(with = "String")]
+    pub server: Url,
+    /// The user, if the server wants one.
+    #[serde(default)]
+    pub user: Option<String>,
+    /// Where the user's password is.
+    #[serde(default)]
+    pub password: Option<SecretSettings>,
+    /// From whom it comes.
+    pub from: String,
+    /// Who gets it.
+    #[schemars(length(min = 1))]
+    pub to: Vec<String>,
 }
 
 /// An address for notifications that serves several accounts.

@@ -99,9 +99,13 @@ impl Lifecycle<'_> {
                     matches!(one.stage, Stage::Compiled | Stage::Probed | Stage::Canary)
                 };
                 all.into_iter().find(waits).ok_or_else(|| {
-                    Error::new(Kind::Usage, format!("nothing of connector `{name}` waits")).remedy(
-                        format!("`samspel connector history {name}` shows what happened"),
+                    Error::new(
+                        Kind::NotFound,
+                        format!("nothing of connector `{name}` waits"),
                     )
+                    .remedy(format!(
+                        "`samspel connector history {name}` shows what happened"
+                    ))
                 })?
             }
         };

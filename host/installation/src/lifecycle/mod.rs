@@ -37,9 +37,9 @@ pub use activate::RolledBack;
 pub use install::{Installation, Outcome, Wish};
 pub use manifest::Manifest;
 pub use probe::Probe;
-pub use source::Source;
+pub use source::{Fetched, Source};
 pub use strikes::{Ended, Verdict};
-pub use watch::{Found, Watch};
+pub use watch::{Found, Watch, components_in};
 
 /// The connectors that are installed, and somebody who works on them.
 pub struct Lifecycle<'h> {
@@ -126,7 +126,11 @@ impl<'h> Lifecycle<'h> {
     pub async fn installed(&self, name: &str) -> Result<InstalledConnector, Error> {
         let known = self.registry().installed(name).await?;
         known.ok_or_else(|| {
-            Error::new(Kind::Usage, format!("no connector `{name}` is installed")).remedy(
+            Error::new(
+                Kind::NotFound,
+                format!("no connector `{name}` is installed"),
+            )
+            .remedy(
                 "`samspel connector list` shows what is; `samspel connector install` installs one",
             )
         })
@@ -151,7 +155,7 @@ impl<'h> Lifecycle<'h> {
         match (found.pop(), found.is_empty()) {
             (Some(one), true) => Ok(one),
             (None, _) => Err(Error::new(
-                Kind::Usage,
+                Kind::NotFound,
                 format!("connector `{name}` has no revision `{which}`"),
             )
             .remedy(format!("`samspel connector history {name}` shows them"))),
@@ -224,7 +228,7 @@ impl<'h> Lifecycle<'h> {
             .any(|key| key.name == name)
         {
             return Err(
-                Error::new(Kind::Usage, format!("no key is trusted as `{name}`"))
+                Error::new(Kind::NotFound, format!("no key is trusted as `{name}`"))
                     .remedy("`samspel connector trust list` shows them"),
             );
         }

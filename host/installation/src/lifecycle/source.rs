@@ -31,6 +31,8 @@ pub enum Source {
     Url(Box<Url>),
     /// A registry: `REGISTRY/REPOSITORY:TAG` or `REGISTRY/REPOSITORY@sha256:DIGEST`.
     Oci(String),
+    /// It was handed over.
+    Given(Box<Fetched>),
 }
 
 impl fmt::Display for Source {
@@ -40,12 +42,13 @@ impl fmt::Display for Source {
             // What follows the path may be a token.
             Self::Url(url) => write!(f, "{}{}", url.origin().ascii_serialization(), url.path()),
             Self::Oci(reference) => write!(f, "oci://{reference}"),
+            Self::Given(fetched) => f.write_str(&fetched.source),
         }
     }
 }
 
 /// What was fetched.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fetched {
     /// Where it was.
     pub source: String,
@@ -105,6 +108,7 @@ impl Source {
             Self::File(path) => of_file(path, &self.to_string()).await,
             Self::Url(url) => of_url(url, &self.to_string()).await,
             Self::Oci(reference) => oci::fetch(reference).await,
+            Self::Given(fetched) => Ok(Fetched::clone(fetched)),
         }
     }
 }

@@ -34,21 +34,19 @@ pub struct Found {
 }
 
 impl Watch {
-    /// Files that are new or changed, and that did not change since the last turn. `settle`: without waiting for that.
-    fn news(&mut self, directory: &Path, settle: bool) -> std::io::Result<Vec<PathBuf>> {
-        let mut now = HashMap::new();
-        for entry in std::fs::read_dir(directory)? {
-            let entry = entry?;
-            let file = entry.path();
-            // A link could point anywhere, and what it points to could change behind our back.
-            if file.extension() == Some(OsStr::new("wasm")) && entry.file_type()?.is_file() {
-                now.insert(file.clone(), seen(&file));
-            }
-        }
+    /// Files that are new or changed, and that did not change since the last turn.
+    fn news(&mut self, directory: &Path) -> std::io::Result<Vec<PathBuf>> {
+        let now: HashMap<_, _> = components_in(directory)?
+            .into_iter()
+            .map(|file| {
+                let seen = seen(&file);
+                (file, seen)
+            })
+            .collect();
         let mut news: Vec<_> = now
             .iter()
             .filter(|(file, seen)| self.known.get(*file) != Some(seen))
-            .filter(|(file, seen)| settle || self.last.get(*file) == Some(seen))
+            .filter(|(file, seen)| self.last.get(*file) == Some(seen))
             .map(|(file, _)| file.clone())
             .collect();
         news.sort();
@@ -63,6 +61,24 @@ impl Watch {
     }
 }
 
+/// The components in a directory, in the order of their names.
+///
+/// # Errors
+/// It cannot be read.
+pub fn components_in(directory: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        let entry = entry?;
+        let file = entry.path();
+        // A link could point anywhere, and what it points to could change behind our back.
+        if file.extension() == Some(OsStr::new("wasm")) && entry.file_type()?.is_file() {
+            files.push(file);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
 fn seen(file: &Path) -> Seen {
     let of = |suffix: &str| {
         let mut name = file.as_os_str().to_owned();
@@ -74,31 +90,15 @@ fn seen(file: &Path) -> Seen {
 }
 
 impl Lifecycle<'_> {
-    /// Looks into a directory once, and takes what is new as far as it gets without an operator: what is signed by a
-    /// trusted key, newer than what is active, and asks for no more than was agreed to becomes active.
+    /// Looks into a directory, turn by turn, and takes what is new as far as it gets without an operator: what is signed by
+    /// a trusted key, newer than what is active, and asks for no more than was agreed to becomes active. A file is taken
+    /// once it has stopped changing.
     ///
     /// # Errors
     /// The directory cannot be read. What became of each file is in the result.
-    pub async fn scan(&self, directory: &Path) -> Result<Vec<Found>, Error> {
-        self.look(&mut Watch::default(), directory, true).await
-    }
-
-    /// The same, turn by turn: a file is taken once it has stopped changing.
-    ///
-    /// # Errors
-    /// The same.
     pub async fn watch(&self, watch: &mut Watch, directory: &Path) -> Result<Vec<Found>, Error> {
-        self.look(watch, directory, false).await
-    }
-
-    async fn look(
-        &self,
-        watch: &mut Watch,
-        directory: &Path,
-        settle: bool,
-    ) -> Result<Vec<Found>, Error> {
         let mut found = Vec::new();
-        for file in watch.news(directory, settle)? {
+        for file in watch.news(directory)? {
             let wish = Wish {
                 newer: true,
                 ..Wish::default()
@@ -135,16 +135,16 @@ mod tests {
         let file = directory.path().join("crm.wasm");
         let mut watch = Watch::default();
         std::fs::write(&file, "a").unwrap();
-        assert!(watch.news(directory.path(), false).unwrap().is_empty());
+        assert!(watch.news(directory.path()).unwrap().is_empty());
         std::fs::write(&file, "ab").unwrap();
-        assert!(watch.news(directory.path(), false).unwrap().is_empty());
-        let news = watch.news(directory.path(), false).unwrap();
+        assert!(watch.news(directory.path()).unwrap().is_empty());
+        let news = watch.news(directory.path()).unwrap();
         assert_eq!(news, std::slice::from_ref(&file));
-        assert!(watch.news(directory.path(), false).unwrap().is_empty());
+        assert!(watch.news(directory.path()).unwrap().is_empty());
         // Its signature came later.
         std::fs::write(directory.path().join("crm.wasm.manifest.json.minisig"), "s").unwrap();
-        assert!(watch.news(directory.path(), false).unwrap().is_empty());
-        assert_eq!(watch.news(directory.path(), false).unwrap(), [file]);
+        assert!(watch.news(directory.path()).unwrap().is_empty());
+        assert_eq!(watch.news(directory.path()).unwrap(), [file]);
     }
 
     #[cfg(unix)]
@@ -155,11 +155,6 @@ mod tests {
         std::os::unix::fs::symlink(elsewhere.path(), directory.path().join("a.wasm")).unwrap();
         std::fs::create_dir(directory.path().join("b.wasm")).unwrap();
         std::fs::write(directory.path().join("c.cwasm"), "").unwrap();
-        assert!(
-            Watch::default()
-                .news(directory.path(), true)
-                .unwrap()
-                .is_empty()
-        );
+        assert!(components_in(directory.path()).unwrap().is_empty());
     }
 }

@@ -35,11 +35,10 @@ impl Begun {
         &self.url
     }
 
-    /// Whether an answer belongs to this.
+    /// By which the answer is recognised: whoever has not seen our question does not know it.
     #[must_use]
-    pub fn is_answered_by(&self, state: &str) -> bool {
-        // Both are hashed, so that the time that comparing takes tells nothing about how much of it is right.
-        Sha256::digest(state) == Sha256::digest(self.state.expose_secret())
+    pub fn state(&self) -> &SecretString {
+        &self.state
     }
 }
 

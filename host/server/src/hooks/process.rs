@@ -17,10 +17,10 @@ use secrecy::SecretString;
 use tokio::sync::{Notify, Semaphore};
 use tracing::{debug, error, warn};
 
-use super::address;
 use super::debounce::Debounce;
 use super::receive::Limits;
 use crate::service::Service;
+use samspel_installation::address;
 
 /// Endpoints whose notifications are looked at at the same time.
 const AT_ONCE: usize = 16;

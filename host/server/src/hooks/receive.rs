@@ -19,9 +19,9 @@ use subtle::ConstantTimeEq;
 use tower_http::timeout::TimeoutLayer;
 use tracing::{debug, error, warn};
 
-use super::address;
 use crate::problem::Problem;
 use crate::service::Service;
+use samspel_installation::address;
 
 /// Batches of a hundred events have some 50 KiB.
 const BODY_BYTES: usize = 1 << 20;

@@ -11,8 +11,8 @@ use samspel_model::hook::Notified;
 use samspel_model::store::Endpoint;
 use tracing::{info, warn};
 
-use super::address::{address, fingerprint};
 use crate::service::Service;
+use samspel_installation::address::{address, fingerprint};
 
 /// How often it is looked at. Polling covers what is missed until then.
 const ROUND: Duration = Duration::from_secs(10 * 60);

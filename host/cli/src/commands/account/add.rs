@@ -2,71 +2,51 @@
 
 use std::collections::BTreeMap;
 
-use samspel_installation::config::edit::Editor;
-use samspel_installation::config::{AccountSettings, CredentialSettings, HookMode, is_name};
-use samspel_installation::{Host, Kind, Secrets};
+use samspel_installation::Kind;
+use samspel_installation::config::is_name;
 use samspel_model::descriptor::{AuthKind, Descriptor};
-use samspel_runtime::Limits;
-use serde_json::{Map, Value, json};
+use samspel_operations::accounts::{AddAccount, GivenCredential, ListAccounts};
+use samspel_operations::connectors::InspectConnector;
+use serde_json::{Map, Value};
 
-use super::secrets::{Collector, From, Said, input, nothing_to_refer_to, said, sealed};
+use super::secrets::{Collector, Said, input, said};
 use crate::args::AddAccountArgs;
 use crate::commands::ask::somebody;
 use crate::exit::CliError;
 use crate::output::Output;
+use crate::session::Session;
 
 /// Adds an account.
-pub async fn run(args: &AddAccountArgs, host: &Host, output: Output) -> Result<(), CliError> {
+pub async fn run(args: &AddAccountArgs, session: &Session) -> Result<(), CliError> {
     let name = args.name.as_str();
-    if !is_name(name) {
-        return Err(CliError::new(Kind::Usage, format!("`{name}` is not a name")).remedy(
-            "use up to 63 lower-case letters, digits, `-` and `_`, beginning with a letter or a digit",
-        ));
-    }
-    // Told before anybody is asked for secrets.
-    let mut editor = Editor::open(host.config().file())?;
-    if host.config().accounts.contains_key(name) {
-        return Err(
-            CliError::new(Kind::Usage, format!("there is an account `{name}`")).remedy(format!(
-                "choose another name; `samspel account reauthorise {name}` replaces its secrets"
-            )),
-        );
-    }
-    let installed = host.connector(&args.connector).await?;
-    let descriptor = &installed.loaded.descriptor;
-    let mut account = AccountSettings {
-        id: None,
-        hooks: HookMode::default(),
+    free(session, name).await?;
+    let connector = args.connector.clone();
+    let inspected = session.perform(&InspectConnector { connector }).await?;
+    let descriptor = &inspected.descriptor;
+    let mut account = AddAccount {
+        account: name.to_owned(),
         connector: args.connector.clone(),
-        settings: settings(&args.set, descriptor, output).await?,
-        credentials: BTreeMap::new(),
+        settings: settings(&args.set, descriptor, session.output).await?,
         endpoints: pairs("--endpoint", &args.endpoint)?.into_iter().collect(),
-        rate_limits: true,
-        limits: Limits::default(),
+        credentials: BTreeMap::new(),
     };
+    let new = account.clone();
     let collector = Collector {
-        host,
-        output,
+        session,
         name,
         args: &args.secrets,
+        new: Some(&new),
     };
-    let secrets = secrets(&collector, descriptor, &mut account, args.refer).await?;
-    let (identity, secrets) = host.try_account(name, &account, secrets).await?;
-    editor.add_account(name, &account)?;
-    host.seal(name, &secrets).await?;
-    if let Err(error) = editor.save() {
-        host.forget(name).await?;
-        return Err(error.into());
-    }
-    let places: Vec<&String> = secrets.keys().collect();
-    let added = json!({ "account": name, "identity": identity, "sealed": places });
-    output.result(&added, |out| {
+    account.credentials = credentials(&collector, descriptor, args.refer).await?;
+    let added = session.perform(&account).await?;
+    session.output.result(&added, |out| {
+        let identity = &added.identity;
         writeln!(out, "{name}: {} ({})", identity.label, identity.id)?;
         writeln!(
             out,
             "It is in {}; {}",
-            host.config().file().display(),
-            match places.len() {
+            added.file,
+            match added.sealed.len() {
                 0 => "its secrets stay where they are".to_owned(),
                 1 => "its secret is sealed in the store".to_owned(),
                 many => format!("its {many} secrets are sealed in the store"),
@@ -75,13 +55,30 @@ pub async fn run(args: &AddAccountArgs, host: &Host, output: Output) -> Result<(
     })
 }
 
-/// The secrets that the connector asks for; what the configuration says about them goes into the account.
-async fn secrets(
+/// Whether an account can be called so: told before anybody is asked for secrets.
+async fn free(session: &Session, name: &str) -> Result<(), CliError> {
+    if !is_name(name) {
+        return Err(CliError::new(Kind::Usage, format!("`{name}` is not a name")).remedy(
+            "use up to 63 lower-case letters, digits, `-` and `_`, beginning with a letter or a digit",
+        ));
+    }
+    let listed = session.perform(&ListAccounts {}).await?;
+    if listed.accounts.iter().any(|one| one.account == name) {
+        return Err(
+            CliError::new(Kind::Usage, format!("there is an account `{name}`")).remedy(format!(
+                "choose another name; `samspel account reauthorise {name}` replaces its secrets"
+            )),
+        );
+    }
+    Ok(())
+}
+
+/// The credentials that the connector asks for.
+async fn credentials(
     collector: &Collector<'_>,
     descriptor: &Descriptor,
-    account: &mut AccountSettings,
     refer: bool,
-) -> Result<Secrets, CliError> {
+) -> Result<BTreeMap<String, GivenCredential>, CliError> {
     let given = said(collector.args)?;
     let mut names: Vec<&str> = Vec::new();
     for scheme in &descriptor.authentication {
@@ -99,79 +96,45 @@ async fn secrets(
         )
         .remedy(format!("it has {}", names.join(", "))));
     }
-    let mut secrets = Secrets::new();
+    let mut credentials = BTreeMap::new();
     for name in names {
         let said = given.iter().find(|said| said.name == name);
         // Of several credentials a script names those that it has; a person is asked for all.
-        if said.is_none() && !given.is_empty() && !somebody(collector.output) {
+        if said.is_none() && !given.is_empty() && !somebody(collector.session.output) {
             continue;
         }
-        one(
-            collector,
-            descriptor,
-            account,
-            (name, said),
-            refer,
-            &mut secrets,
-        )
-        .await?;
+        if let Some(credential) = one(collector, descriptor, (name, said), refer).await? {
+            credentials.insert(name.to_owned(), credential);
+        }
     }
-    Ok(secrets)
+    Ok(credentials)
 }
 
+/// One credential. `None`: a person entered nothing, and the account does without.
 async fn one(
     collector: &Collector<'_>,
     descriptor: &Descriptor,
-    account: &mut AccountSettings,
     (name, said): (&str, Option<&Said>),
     refer: bool,
-    secrets: &mut Secrets,
-) -> Result<(), CliError> {
+) -> Result<Option<GivenCredential>, CliError> {
     let wanted = said.and_then(|said| said.scheme.as_deref());
     let scheme = collector.scheme(descriptor, name, wanted).await?;
-    let several = descriptor
-        .authentication
-        .iter()
-        .filter(|scheme| scheme.credential == name)
-        .count()
-        > 1;
-    let mut credential = CredentialSettings {
-        scheme: several.then(|| scheme.name.clone()),
-        vault: true,
-        ..CredentialSettings::default()
-    };
+    let (mut client_id, mut client_secret) = (None, None);
     if matches!(scheme.kind, AuthKind::Oauth2(_)) {
-        collector
-            .client(&mut credential, name, refer, secrets)
-            .await?;
+        (client_id, client_secret) = collector.client(refer).await?;
     }
-    account
-        .credentials
-        .insert(name.to_owned(), credential.clone());
-    let client = secrets
-        .get(&samspel_installation::place_of_client(name))
-        .cloned();
+    let client = (client_id.as_deref(), client_secret.as_ref());
     let from = said.map(|said| &said.from);
-    let found = collector
-        .secret(account, scheme, from, client.as_ref())
-        .await?;
-    let Some(secret) = found else {
-        // A person entered nothing: the account does without.
-        account.credentials.remove(name);
-        return Ok(());
+    let secret = match from {
+        from if refer => Some(collector.referred(from)?),
+        from => collector.secret(scheme, from, Some(client)).await?,
     };
-    if refer {
-        let place = from.map_or_else(sealed, From::settings);
-        if place.vault {
-            return Err(nothing_to_refer_to());
-        }
-        credential.vault = false;
-        (credential.env, credential.file) = (place.env, place.file);
-        account.credentials.insert(name.to_owned(), credential);
-    } else {
-        secrets.insert(name.to_owned(), secret);
-    }
-    Ok(())
+    Ok(secret.map(|from| GivenCredential {
+        scheme: Some(scheme.name.clone()),
+        from,
+        client_id,
+        client_secret,
+    }))
 }
 
 /// The connector's settings: those that are said, and those that a person is asked for.
@@ -244,6 +207,8 @@ fn pairs(option: &str, texts: &[String]) -> Result<Vec<(String, String)>, CliErr
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

@@ -1,58 +1,26 @@
 //! `samspel account remove`, `reauthorise` and `authorise`.
 
-use samspel_installation::config::AccountSettings;
-use samspel_installation::config::edit::Editor;
-use samspel_installation::{Host, Kind, Secrets};
+use std::collections::BTreeMap;
+
+use samspel_installation::Kind;
 use samspel_model::descriptor::AuthKind;
-use serde_json::json;
+use samspel_operations::accounts::{ListAccounts, ListedAccount, RemoveAccount, ReplaceSecrets};
+use samspel_operations::connectors::InspectConnector;
 
 use super::secrets::{Collector, said};
 use crate::args::{ReauthoriseArgs, RemoveAccountArgs};
-use crate::commands::ask::agree;
 use crate::exit::CliError;
-use crate::output::Output;
-
-fn known<'a>(host: &'a Host, name: &str) -> Result<&'a AccountSettings, CliError> {
-    host.config().accounts.get(name).ok_or_else(|| {
-        let names: Vec<&str> = host.config().accounts.keys().map(String::as_str).collect();
-        CliError::new(Kind::Usage, format!("there is no account `{name}`"))
-            .remedy(format!("the configuration has: {}", names.join(", ")))
-    })
-}
+use crate::session::Session;
 
 /// Takes an account out of the configuration, and forgets its secrets.
-pub async fn remove(args: &RemoveAccountArgs, host: &Host, output: Output) -> Result<(), CliError> {
-    let name = args.name.as_str();
-    known(host, name)?;
-    let used: Vec<&str> = host
-        .config()
-        .syncs
-        .iter()
-        .filter(|(_, sync)| [&sync.a, &sync.b].iter().any(|side| side.account == name))
-        .map(|(sync, _)| sync.as_str())
-        .collect();
-    if !used.is_empty() {
-        return Err(CliError::new(
-            Kind::Usage,
-            format!("account {name} is used by the syncs {}", used.join(", ")),
-        )
-        .remedy("remove those from the configuration first"));
-    }
-    let question = format!(
-        "Take account {name} out of the configuration, with the comments that belong to it, and forget its secrets?"
-    );
-    let what = format!("account remove forgets the secrets of {name}");
-    agree(output, args.yes, question, &what).await?;
-    let mut editor = Editor::open(host.config().file())?;
-    editor.remove_account(name)?;
-    // First the file: an account without secrets would be left otherwise, if this ended in between.
-    editor.save()?;
-    let forgotten = host.forget(name).await?;
-    let said = json!({ "account": name, "forgotten_secrets": forgotten });
-    output.result(&said, |out| {
+pub async fn remove(args: &RemoveAccountArgs, session: &Session) -> Result<(), CliError> {
+    let (account, yes) = (args.name.clone(), args.yes);
+    let done = session.perform(&RemoveAccount { account, yes }).await?;
+    session.output.result(&done, |out| {
         writeln!(
             out,
-            "{name} is removed; {forgotten} sealed secrets are forgotten"
+            "{} is removed; {} sealed secrets are forgotten",
+            done.account, done.forgotten_secrets
         )
     })
 }
@@ -60,83 +28,80 @@ pub async fn remove(args: &RemoveAccountArgs, host: &Host, output: Output) -> Re
 /// Enters an account's secrets anew. `browser`: only those that are authorised there.
 pub async fn reauthorise(
     args: &ReauthoriseArgs,
-    host: &Host,
-    output: Output,
+    session: &Session,
     browser: bool,
 ) -> Result<(), CliError> {
     let name = args.name.as_str();
-    let mut account = known(host, name)?.clone();
-    let installed = host.connector(&account.connector).await?;
+    let account = known(session, name).await?;
+    let connector = account.connector.clone();
+    let inspected = session.perform(&InspectConnector { connector }).await?;
     let collector = Collector {
-        host,
-        output,
+        session,
         name,
         args: &args.secrets,
+        new: None,
     };
     let given = said(&args.secrets)?;
-    let mut secrets = Secrets::new();
-    let mut moved = Vec::new();
-    let mut elsewhere = Vec::new();
-    for (credential, settings) in &account.credentials.clone() {
-        let said = given.iter().find(|said| said.name == *credential);
+    let (mut credentials, mut elsewhere) = (BTreeMap::new(), Vec::new());
+    for credential in &account.credentials {
+        let said = given.iter().find(|said| said.name == credential.name);
         if said.is_none() && !given.is_empty() {
             continue;
         }
-        let descriptor = &installed.loaded.descriptor;
         let scheme = collector
-            .scheme(descriptor, credential, settings.scheme.as_deref())
+            .scheme(
+                &inspected.descriptor,
+                &credential.name,
+                credential.scheme.as_deref(),
+            )
             .await?;
         let is_oauth = matches!(scheme.kind, AuthKind::Oauth2(_));
         if browser && !is_oauth {
             continue;
         }
         // What is referred to is replaced where it is; but a browser cannot write there.
-        if !settings.vault && !is_oauth && said.is_none() {
-            elsewhere.push(credential.clone());
+        if credential.place != "sealed" && !is_oauth && said.is_none() {
+            elsewhere.push(credential.name.clone());
             continue;
         }
         let from = said.map(|said| &said.from);
-        if let Some(secret) = collector.secret(&account, scheme, from, None).await? {
-            secrets.insert(credential.clone(), secret);
-            if !settings.vault {
-                moved.push(credential.clone());
-            }
+        if let Some(secret) = collector.secret(scheme, from, None).await? {
+            credentials.insert(credential.name.clone(), secret);
         }
     }
-    if secrets.is_empty() {
+    if credentials.is_empty() {
         return Err(nothing(name, browser, &elsewhere));
     }
-    for credential in &moved {
-        if let Some(settings) = account.credentials.get_mut(credential) {
-            settings.vault = true;
-            (settings.env, settings.file) = (None, None);
-        }
-    }
-    let (identity, secrets) = host.try_account(name, &account, secrets).await?;
-    host.seal(name, &secrets).await?;
-    if !moved.is_empty() {
-        let mut editor = Editor::open(host.config().file())?;
-        for credential in &moved {
-            editor.seal(name, credential)?;
-        }
-        editor.save()?;
-    }
-    let places: Vec<&String> = secrets.keys().collect();
-    let said = json!({ "account": name, "identity": identity, "sealed": places, "moved": moved });
-    output.result(&said, |out| {
+    let done = session
+        .perform(&ReplaceSecrets {
+            account: name.to_owned(),
+            credentials,
+        })
+        .await?;
+    session.output.result(&done, |out| {
         writeln!(
             out,
             "{name} works again, as {} ({})",
-            identity.label, identity.id
+            done.identity.label, done.identity.id
         )?;
-        if !moved.is_empty() {
+        if !done.moved.is_empty() {
             writeln!(
                 out,
                 "{} is sealed in the store from now on, and the configuration says so",
-                moved.join(", ")
+                done.moved.join(", ")
             )?;
         }
         Ok(())
+    })
+}
+
+async fn known(session: &Session, name: &str) -> Result<ListedAccount, CliError> {
+    let listed = session.perform(&ListAccounts {}).await?.accounts;
+    let names: Vec<String> = listed.iter().map(|one| one.account.clone()).collect();
+    let found = listed.into_iter().find(|one| one.account == name);
+    found.ok_or_else(|| {
+        CliError::new(Kind::NotFound, format!("there is no account `{name}`"))
+            .remedy(format!("the configuration has: {}", names.join(", ")))
     })
 }
 

@@ -4,16 +4,17 @@
 use std::path::PathBuf;
 
 use dialoguer::{Input, Password, Select};
-use samspel_installation::config::{AccountSettings, Config, CredentialSettings, SecretSettings};
-use samspel_installation::{Host, Kind, Secrets, credentials, place_of_client};
+use samspel_installation::config::SecretSettings;
+use samspel_installation::{Kind, credentials};
 use samspel_model::descriptor::{AuthKind, AuthScheme, Descriptor};
+use samspel_operations::accounts::{AddAccount, BeginAuthorisation, Given};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::loopback::Loopback;
 use crate::args::SecretArgs;
 use crate::commands::ask::somebody;
 use crate::exit::CliError;
-use crate::output::Output;
+use crate::session::Session;
 
 /// Where a secret comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,24 +60,6 @@ impl From {
             )),
         }
     }
-
-    /// Where the configuration finds it, if it is to stay there.
-    pub fn settings(&self) -> SecretSettings {
-        match self {
-            Self::Env(name) => SecretSettings {
-                env: Some(name.clone()),
-                ..SecretSettings::default()
-            },
-            Self::File(file) => SecretSettings {
-                file: Some(file.clone()),
-                ..SecretSettings::default()
-            },
-            Self::Prompt | Self::Authorise => SecretSettings {
-                vault: true,
-                ..SecretSettings::default()
-            },
-        }
-    }
 }
 
 /// Understands all `--credential`.
@@ -106,29 +89,36 @@ pub fn said(args: &SecretArgs) -> Result<Vec<Said>, CliError> {
 
 /// Collects the secrets of one account.
 pub struct Collector<'a> {
-    /// The installation.
-    pub host: &'a Host,
-    /// Where people are asked.
-    pub output: Output,
+    /// Where operations are done and people are asked.
+    pub session: &'a Session,
     /// The account.
     pub name: &'a str,
     /// What the command line says.
     pub args: &'a SecretArgs,
+    /// The account, if it is not there yet.
+    pub new: Option<&'a AddAccount>,
 }
 
 impl Collector<'_> {
-    fn config(&self) -> &Config {
-        self.host.config()
-    }
-
     /// A secret. `None`: a person has entered nothing.
     async fn read(&self, from: &From, question: String) -> Result<Option<SecretString>, CliError> {
-        if matches!(from, From::Env(_) | From::File(_)) {
-            return credentials::read(self.config(), &from.settings())
+        let place = match from {
+            From::Env(name) => Some(SecretSettings {
+                env: Some(name.clone()),
+                ..SecretSettings::default()
+            }),
+            From::File(file) => Some(SecretSettings {
+                file: Some(file.clone()),
+                ..SecretSettings::default()
+            }),
+            From::Prompt | From::Authorise => None,
+        };
+        if let Some(place) = place {
+            return credentials::read_here(&place)
                 .map(Some)
                 .map_err(|error| CliError::new(Kind::Account, &error).remedy(error.remedy()));
         }
-        if !somebody(self.output) {
+        if !somebody(self.session.output) {
             return Err(CliError::new(
                 Kind::Usage,
                 format!("{question} is asked for at a terminal, and there is none"),
@@ -148,14 +138,13 @@ impl Collector<'_> {
         }
     }
 
-    /// The secret of a credential whose settings are known, and of its client.
+    /// The secret of a credential. `client`: of a new account, its client's id and secret.
     pub async fn secret(
         &self,
-        settings: &AccountSettings,
         scheme: &AuthScheme,
         from: Option<&From>,
-        client: Option<&SecretString>,
-    ) -> Result<Option<SecretString>, CliError> {
+        client: Option<(Option<&str>, Option<&Given>)>,
+    ) -> Result<Option<Given>, CliError> {
         let is_oauth = matches!(scheme.kind, AuthKind::Oauth2(_));
         let from = match from {
             Some(from) => from.clone(),
@@ -164,7 +153,8 @@ impl Collector<'_> {
         };
         if from != From::Authorise {
             let question = format!("{}.{} ({})", self.name, scheme.credential, scheme.help);
-            return self.read(&from, question).await;
+            let secret = self.read(&from, question).await?;
+            return Ok(secret.map(|secret| Given::Secret(secret.into())));
         }
         if !is_oauth {
             return Err(CliError::new(
@@ -176,49 +166,66 @@ impl Collector<'_> {
             )
             .remedy("use `env:VARIABLE`, `file:PATH` or `prompt`"));
         }
-        self.authorise(settings, &scheme.credential, client)
+        self.authorise(scheme, client.unwrap_or_default())
             .await
             .map(Some)
+    }
+
+    /// A secret that stays where it is, and that the configuration refers to.
+    pub fn referred(&self, from: Option<&From>) -> Result<Given, CliError> {
+        match from {
+            Some(From::Env(name)) => Ok(Given::Env(name.clone())),
+            Some(From::File(file)) => Ok(Given::File(file.display().to_string())),
+            Some(From::Prompt | From::Authorise) | None => Err(CliError::new(
+                Kind::Usage,
+                "what is entered or authorised cannot be referred to",
+            )
+            .remedy("leave out --refer, or use `env:VARIABLE` or `file:PATH`")),
+        }
     }
 
     /// Lets a person authorise the account in the browser.
     async fn authorise(
         &self,
-        settings: &AccountSettings,
-        credential: &str,
-        client: Option<&SecretString>,
-    ) -> Result<SecretString, CliError> {
-        let authorisation = self
-            .host
-            .authorisation(self.name, settings, credential, client)
-            .await?;
+        scheme: &AuthScheme,
+        (client_id, client_secret): (Option<&str>, Option<&Given>),
+    ) -> Result<Given, CliError> {
         let loopback = Loopback::bind(self.args.port).await?;
-        let failed =
-            |error| CliError::new(Kind::Account, format!("account `{}`: {error}", self.name));
-        let begun = authorisation.begin(loopback.redirect()).map_err(failed)?;
+        let mut begin = BeginAuthorisation {
+            account: self.name.to_owned(),
+            credential: scheme.credential.clone(),
+            redirect: loopback.redirect().to_owned(),
+            ..BeginAuthorisation::default()
+        };
+        if let Some(new) = self.new {
+            begin.connector = Some(new.connector.clone());
+            begin.settings.clone_from(&new.settings);
+            begin.endpoints.clone_from(&new.endpoints);
+            begin.scheme = Some(scheme.name.clone());
+            begin.client_id = client_id.map(str::to_owned);
+            begin.client_secret = client_secret.cloned();
+        }
+        let begun = self.session.perform(&begin).await?;
         eprintln!(
             "Authorise account {} in a browser on this machine:\n\n  {}\n",
-            self.name,
-            begun.url()
+            self.name, begun.url
         );
-        if !self.args.no_browser && somebody(self.output) {
-            open(begun.url().as_str());
+        if !self.args.no_browser && somebody(self.session.output) {
+            open(&begun.url);
         }
-        let code = loopback.code(&begun).await?;
-        authorisation.finish(&begun, &code).await.map_err(failed)
+        let code = loopback.code(&begun.state).await?;
+        Ok(Given::Answer {
+            state: begun.state,
+            code: code.into(),
+        })
     }
 
-    /// The client of an OAuth 2 credential: its settings, and its secret if that is to be sealed.
-    pub async fn client(
-        &self,
-        credential: &mut CredentialSettings,
-        name: &str,
-        refer: bool,
-        secrets: &mut Secrets,
-    ) -> Result<(), CliError> {
-        credential.client_id = match &self.args.client_id {
-            Some(id) => Some(id.clone()),
-            None if somebody(self.output) => Some(input("The client's id".to_owned()).await?),
+    /// The client of an OAuth 2 credential: its id, and its secret if it has one.
+    pub async fn client(&self, refer: bool) -> Result<(Option<String>, Option<Given>), CliError> {
+        let asks = somebody(self.session.output);
+        let id = match &self.args.client_id {
+            Some(id) => id.clone(),
+            None if asks => input("The client's id".to_owned()).await?,
             None => {
                 return Err(CliError::new(Kind::Usage, "OAuth 2 needs the client's id")
                     .remedy("name it with --client-id"));
@@ -226,21 +233,15 @@ impl Collector<'_> {
         };
         let from = match &self.args.client_secret {
             Some(text) => From::parse(text)?,
-            None if somebody(self.output) => From::Prompt,
-            None => return Ok(()),
+            None if asks => From::Prompt,
+            None => return Ok((Some(id), None)),
         };
+        if refer {
+            return Ok((Some(id), Some(self.referred(Some(&from))?)));
+        }
         let question = "The client's secret (nothing, if it has none)".to_owned();
-        let Some(secret) = self.read(&from, question).await? else {
-            return Ok(());
-        };
-        if refer && from.settings().vault {
-            return Err(nothing_to_refer_to());
-        }
-        credential.client_secret = Some(if refer { from.settings() } else { sealed() });
-        if !refer {
-            secrets.insert(place_of_client(name), secret);
-        }
-        Ok(())
+        let secret = self.read(&from, question).await?;
+        Ok((Some(id), secret.map(|secret| Given::Secret(secret.into()))))
     }
 
     /// The scheme by which a credential is used.
@@ -273,7 +274,7 @@ impl Collector<'_> {
                         "credential `{credential}` has no scheme `{wanted}`"
                     ))
                 }),
-            (None, _) if somebody(self.output) => {
+            (None, _) if somebody(self.session.output) => {
                 let items: Vec<String> = offered
                     .iter()
                     .map(|scheme| format!("{}: {}", scheme.name, scheme.help))
@@ -295,23 +296,6 @@ impl Collector<'_> {
             ))),
         }
     }
-}
-
-/// A sealed secret, as the configuration says it.
-pub fn sealed() -> SecretSettings {
-    SecretSettings {
-        vault: true,
-        ..SecretSettings::default()
-    }
-}
-
-/// Where there is nothing that the configuration could name.
-pub fn nothing_to_refer_to() -> CliError {
-    CliError::new(
-        Kind::Usage,
-        "what is entered or authorised cannot be referred to",
-    )
-    .remedy("leave out --refer, or use `env:VARIABLE` or `file:PATH`")
 }
 
 fn not_entered() -> CliError {

@@ -1,69 +1,78 @@
 //! `samspel connector install`, `upgrade`, `approve`, `rollback`.
 
-use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::path::Path;
 
-use samspel_installation::lifecycle::{
-    Found, Installation, Outcome, RolledBack, Source, Wish, rights,
+use samspel_installation::lifecycle::{Source, components_in};
+use samspel_installation::{Error, Kind};
+use samspel_operations::connectors::{
+    ApproveConnector, Component, InstallConnector, InstalledRevision, Outcome, RollbackConnector,
+    UpgradeConnector,
 };
-use samspel_installation::{Kind, Lifecycle};
 use serde_json::{Value, json};
 
-use crate::args::{ApproveArgs, InstallArgs, RollbackArgs, Taking, UpgradeArgs};
+use crate::args::{ApproveArgs, InstallArgs, RollbackArgs, UpgradeArgs};
 use crate::commands::ask::{ask, somebody};
 use crate::exit::{CliError, Exit};
-use crate::output::Output;
+use crate::session::Session;
 
 /// `install`
-pub async fn install(
-    lifecycle: &Lifecycle<'_>,
-    args: &InstallArgs,
-    output: Output,
-) -> Result<(), CliError> {
+pub async fn install(args: &InstallArgs, session: &Session) -> Result<(), CliError> {
     if Path::new(&args.source).is_dir() {
-        return directory(lifecycle, Path::new(&args.source), output).await;
+        return directory(Path::new(&args.source), session).await;
     }
-    take(lifecycle, &args.source, wish(&args.taking), output).await
+    let (source, component) = place(&args.source, session).await?;
+    let done = session
+        .perform(&InstallConnector {
+            source,
+            component,
+            sha256: args.taking.sha256.clone(),
+            dev: args.taking.dev,
+            yes: args.taking.yes,
+            newer: false,
+        })
+        .await?;
+    agreed(done, &[], session).await
 }
 
 /// `upgrade`
-pub async fn upgrade(
-    lifecycle: &Lifecycle<'_>,
-    args: &UpgradeArgs,
-    output: Output,
-) -> Result<(), CliError> {
-    // Told before anything is fetched.
-    lifecycle.installed(&args.name).await?;
-    let wish = Wish {
-        upgrade: Some(args.name.clone()),
-        canary: args.canary.iter().cloned().collect(),
-        ..wish(&args.taking)
-    };
-    take(lifecycle, &args.source, wish, output).await
+pub async fn upgrade(args: &UpgradeArgs, session: &Session) -> Result<(), CliError> {
+    let (source, component) = place(&args.source, session).await?;
+    let done = session
+        .perform(&UpgradeConnector {
+            connector: args.name.clone(),
+            source,
+            component,
+            sha256: args.taking.sha256.clone(),
+            dev: args.taking.dev,
+            yes: args.taking.yes,
+            canary: args.canary.iter().cloned().collect(),
+        })
+        .await?;
+    agreed(done, &args.canary, session).await
 }
 
 /// `approve`
-pub async fn approve(
-    lifecycle: &Lifecycle<'_>,
-    args: &ApproveArgs,
-    output: Output,
-) -> Result<(), CliError> {
-    let canary = args.canary.iter().cloned().collect();
-    let done = lifecycle
-        .approve(&args.name, args.revision.as_deref(), canary)
+pub async fn approve(args: &ApproveArgs, session: &Session) -> Result<(), CliError> {
+    let done = session
+        .perform(&ApproveConnector {
+            connector: args.name.clone(),
+            revision: args.revision.clone(),
+            canary: args.canary.iter().cloned().collect(),
+        })
         .await?;
-    told(&done, output)
+    told(&done, session)
 }
 
 /// `rollback`
-pub async fn rollback(
-    lifecycle: &Lifecycle<'_>,
-    args: &RollbackArgs,
-    output: Output,
-) -> Result<(), CliError> {
-    let back: RolledBack = lifecycle.rollback(&args.name, args.to.as_deref()).await?;
-    output.result(&back, |out| {
+pub async fn rollback(args: &RollbackArgs, session: &Session) -> Result<(), CliError> {
+    let back = session
+        .perform(&RollbackConnector {
+            connector: args.name.clone(),
+            to: args.to.clone(),
+        })
+        .await?;
+    session.output.result(&back, |out| {
         writeln!(
             out,
             "connector {} is back at {:.12}; {:.12} is not used from the next run on",
@@ -72,142 +81,140 @@ pub async fn rollback(
     })
 }
 
-fn wish(taking: &Taking) -> Wish {
-    Wish {
-        sha256: taking.sha256.clone(),
-        dev: taking.dev,
-        approve: taking.yes,
-        ..Wish::default()
-    }
-}
-
-async fn take(
-    lifecycle: &Lifecycle<'_>,
+/// Where a component is: said to who can fetch it there, or handed over, because a file of this machine is not at the host.
+async fn place(
     source: &str,
-    wish: Wish,
-    output: Output,
-) -> Result<(), CliError> {
-    let source = Source::parse(source)?;
-    let mut done = lifecycle.install(&source, &wish).await?;
-    if matches!(done.outcome, Outcome::Waiting(_)) && somebody(output) {
-        let question = format!(
-            "Connector {} {} asks to\n  {}\nLet it?",
-            done.revision.name,
-            done.revision.version,
-            rights::told(&done.more).join("\n  ")
-        );
-        // Waiting for a person blocks a thread, which must not be one that runs tasks.
-        if tokio::task::spawn_blocking(move || ask(&question))
-            .await
-            .unwrap_or(false)
-        {
-            let (name, sha256) = (done.revision.name.clone(), done.revision.sha256.clone());
-            done = lifecycle.approve(&name, Some(&sha256), wish.canary).await?;
+    session: &Session,
+) -> Result<(Option<String>, Option<Component>), Error> {
+    match Source::parse(source)? {
+        file @ Source::File(_) if session.is_remote() => {
+            let component = Component::from(file.fetch().await?);
+            Ok((None, Some(component)))
         }
+        _ => Ok((Some(source.to_owned()), None)),
     }
-    told(&done, output)
 }
 
-/// Every connector in a directory.
-async fn directory(
-    lifecycle: &Lifecycle<'_>,
-    directory: &Path,
-    output: Output,
+/// What waits for an approval is approved if a person says so.
+async fn agreed(
+    done: InstalledRevision,
+    canary: &[String],
+    session: &Session,
 ) -> Result<(), CliError> {
-    let found = lifecycle.scan(directory).await?;
+    if done.outcome != Outcome::Waiting || !somebody(session.output) {
+        return told(&done, session);
+    }
+    let question = format!(
+        "Connector {} {} asks to\n  {}\nLet it?",
+        done.name,
+        done.version,
+        done.asks.join("\n  ")
+    );
+    // Waiting for a person blocks a thread, which must not be one that runs tasks.
+    let yes = tokio::task::spawn_blocking(move || ask(&question)).await;
+    if !yes.unwrap_or(false) {
+        return told(&done, session);
+    }
+    let done = session
+        .perform(&ApproveConnector {
+            connector: done.name,
+            revision: Some(done.sha256),
+            canary: canary.iter().cloned().collect(),
+        })
+        .await?;
+    told(&done, session)
+}
+
+/// Every connector in a directory that is signed by a trusted key, newer than what is active, and asks for nothing more.
+async fn directory(directory: &Path, session: &Session) -> Result<(), CliError> {
+    let mut found = Vec::new();
+    for file in components_in(directory)? {
+        let (source, component) = place(&file.display().to_string(), session).await?;
+        let operation = InstallConnector {
+            source,
+            component,
+            newer: true,
+            ..InstallConnector::default()
+        };
+        found.push((file, session.perform(&operation).await));
+    }
     let listed: Vec<Value> = found
         .iter()
-        .map(|Found { file, result }| match result {
+        .map(|(file, result)| match result {
             Ok(done) => {
-                let mut said = object(done);
+                let mut said = json!(done);
                 said["file"] = json!(file);
                 said
             }
-            Err(error) => json!({ "file": file, "error": error.to_json() }),
+            Err(error) => {
+                let mut said = error.to_json();
+                said["file"] = json!(file);
+                said
+            }
         })
         .collect();
-    output.result(&json!({ "connectors": listed }), |out| {
-        if found.is_empty() {
-            writeln!(out, "no connectors in {}", directory.display())?;
-        }
-        for Found { file, result } in &found {
-            match result {
-                Ok(done) => {
-                    write!(out, "{}: ", file.display())?;
-                    write(out, done)?;
-                }
-                Err(error) => writeln!(out, "{}: {error}", file.display())?,
+    session
+        .output
+        .result(&json!({ "connectors": listed }), |out| {
+            if found.is_empty() {
+                writeln!(out, "no connectors in {}", directory.display())?;
             }
-        }
-        Ok(())
-    })?;
-    if found.iter().any(|one| one.result.is_err()) {
+            for (file, result) in &found {
+                match result {
+                    Ok(done) => {
+                        write!(out, "{}: ", file.display())?;
+                        write(out, done)?;
+                    }
+                    Err(error) => writeln!(out, "{}: {error}", file.display())?,
+                }
+            }
+            Ok(())
+        })?;
+    if found.iter().any(|(_, result)| result.is_err()) {
         return Err(CliError::Reported(Exit::Connector));
     }
-    if found.iter().any(|one| one.result.as_ref().is_ok_and(waits)) {
+    let waits = |result: &Result<InstalledRevision, _>| {
+        result
+            .as_ref()
+            .is_ok_and(|done| done.outcome == Outcome::Waiting)
+    };
+    if found.iter().any(|(_, result)| waits(result)) {
         return Err(CliError::Reported(Exit::NotConfirmed));
     }
     Ok(())
 }
 
-fn waits(done: &Installation) -> bool {
-    matches!(done.outcome, Outcome::Waiting(_))
-}
-
 /// What became of it; exit code 6 if somebody must agree first.
-fn told(done: &Installation, output: Output) -> Result<(), CliError> {
-    if waits(done) {
-        let revision = &done.revision;
+fn told(done: &InstalledRevision, session: &Session) -> Result<(), CliError> {
+    if done.outcome == Outcome::Waiting {
         return Err(CliError::new(
             Kind::NotConfirmed,
             format!(
                 "connector {} {} waits: it asks for more than was agreed to\n  {}",
-                revision.name,
-                revision.version,
-                rights::told(&done.more).join("\n  ")
+                done.name,
+                done.version,
+                done.asks.join("\n  ")
             ),
         )
         .remedy(format!(
             "agree to it with `samspel connector approve {} {:.12}`, or with --yes",
-            revision.name, revision.sha256
+            done.name, done.sha256
         ))
-        .detail("connector", object(done)));
+        .detail("connector", json!(done)));
     }
-    output.result(&object(done), |out| write(out, done))
+    session.output.result(done, |out| write(out, done))
 }
 
-fn object(done: &Installation) -> Value {
-    let revision = &done.revision;
-    let (outcome, canary): (_, BTreeSet<String>) = match &done.outcome {
-        Outcome::Unchanged => ("unchanged", BTreeSet::new()),
-        Outcome::Waiting(_) => ("waiting", BTreeSet::new()),
-        Outcome::Canary(accounts) => ("canary", accounts.clone()),
-        Outcome::Active => ("active", BTreeSet::new()),
-    };
-    json!({
-        "name": revision.name,
-        "version": revision.version,
-        "sha256": revision.sha256,
-        "source": revision.source,
-        "signer": revision.signer,
-        "outcome": outcome,
-        "canary": canary,
-        "more": done.more,
-        "probes": done.probes,
-    })
-}
-
-fn write(out: &mut dyn Write, done: &Installation) -> io::Result<()> {
-    let revision = &done.revision;
-    let signed = revision.signer.as_deref().map_or_else(
+fn write(out: &mut dyn Write, done: &InstalledRevision) -> io::Result<()> {
+    let signed = done.signer.as_deref().map_or_else(
         || "signed by nobody".to_owned(),
         |signer| format!("signed by {signer}"),
     );
-    let state = match &done.outcome {
+    let state = match done.outcome {
         Outcome::Unchanged => "was active already".to_owned(),
-        Outcome::Waiting(_) => "waits for an approval".to_owned(),
-        Outcome::Canary(accounts) => {
-            let accounts: Vec<_> = accounts.iter().map(String::as_str).collect();
+        Outcome::Waiting => "waits for an approval".to_owned(),
+        Outcome::Canary => {
+            let accounts: Vec<_> = done.canary.iter().map(String::as_str).collect();
             format!("is tried by {} from their next run on", accounts.join(", "))
         }
         Outcome::Active => "is used from the next run on".to_owned(),
@@ -215,7 +222,7 @@ fn write(out: &mut dyn Write, done: &Installation) -> io::Result<()> {
     writeln!(
         out,
         "connector {} {} ({:.12}, {signed}) {state}",
-        revision.name, revision.version, revision.sha256
+        done.name, done.version, done.sha256
     )?;
     for probe in &done.probes {
         match (&probe.identity, &probe.inconclusive) {

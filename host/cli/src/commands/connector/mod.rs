@@ -6,181 +6,108 @@ mod install;
 use std::io::{self, Write};
 use std::path::Path;
 
-use indicatif::HumanBytes;
+use indicatif::{HumanBytes, MultiProgress};
+use samspel_installation::lifecycle::Manifest;
+use samspel_installation::{Config, Installed, Library, connectors};
 use samspel_model::descriptor::{AuthKind, AuthScheme, Descriptor, EgressRule, RateLimit};
-use samspel_runtime::{CONTRACT, LoadedConnector};
-use serde_json::{Value, json};
+use samspel_operations::connectors::{
+    FoundConnector, InspectConnector, Inspected, ListConnectors, ListedConnectors, list,
+};
+use serde_json::Value;
 
-use crate::args::ConnectorCommand;
+use crate::args::{ConnectorCommand, Global};
 use crate::exit::{CliError, Exit};
 use crate::output::Output;
-use samspel_installation::lifecycle::Manifest;
-use samspel_installation::{Config, Host, Installed, Kind, Library, Lifecycle};
-use samspel_installation::{connectors, open_store};
-use samspel_model::Registry;
+use crate::session::Session;
 
 /// Runs one of the commands.
 pub async fn run(
     command: &ConnectorCommand,
-    config: Option<Config>,
+    global: &Global,
     output: Output,
+    bars: &MultiProgress,
 ) -> Result<(), CliError> {
-    let library = Library::open(config.as_ref())?;
+    let session = async || Session::open(global, "connector", output, bars).await;
     match command {
-        ConnectorCommand::List => list(config.as_ref(), &library, output).await,
+        ConnectorCommand::List if global.host.is_some() => {
+            tell(&session().await?.perform(&ListConnectors {}).await?, output)
+        }
+        ConnectorCommand::List => {
+            // A connector can be looked at before there is a configuration; one that is wrong is not ignored.
+            let config = config(global)?;
+            let library = Library::open(config.as_ref())?;
+            tell(&list(config.as_ref(), &library).await?, output)
+        }
         ConnectorCommand::Inspect { file } => {
-            let installed = inspected(&library, file).await?;
-            output.result(&describe(&installed), |out| write(out, &installed))
+            let name = file.to_string_lossy().into_owned();
+            let inspected = if file.is_file() || connectors::is_path(&name) {
+                Inspected::from(&load(global, file).await?)
+            } else if global.host.is_none() && !global.config.exists() {
+                Inspected::from(&Library::open(None)?.find(&name).await?)
+            } else {
+                let connector = name;
+                let session = session().await?;
+                session.perform(&InspectConnector { connector }).await?
+            };
+            output.result(&inspected, |out| write(out, &inspected))
         }
         ConnectorCommand::Manifest { file } => {
-            let installed = library.load(file).await?;
+            let installed = load(global, file).await?;
             let text = serde_json::to_string_pretty(&Manifest::of(&installed.loaded));
             output.raw(&format!("{}\n", text.map_err(io::Error::from)?))
         }
-        command => {
-            let config = config.ok_or_else(|| {
-                CliError::new(
-                    Kind::Config,
-                    "connectors are installed into the store of a configuration",
-                )
-                .remedy("write one with `samspel init`, or name one with `--config FILE`")
-            })?;
-            let host = Host::with_library(config, library, "connector").await?;
-            installed(command, &host, output).await
+        ConnectorCommand::Install(args) => install::install(args, &session().await?).await,
+        ConnectorCommand::Upgrade(args) => install::upgrade(args, &session().await?).await,
+        ConnectorCommand::Approve(args) => install::approve(args, &session().await?).await,
+        ConnectorCommand::Rollback(args) => install::rollback(args, &session().await?).await,
+        ConnectorCommand::History(args) => history::history(args, &session().await?).await,
+        ConnectorCommand::Trust(command) => history::trust(command, &session().await?).await,
+    }
+}
+
+/// The configuration, if there is one.
+fn config(global: &Global) -> Result<Option<Config>, CliError> {
+    let file = &global.config;
+    Ok(file.exists().then(|| Config::load(file)).transpose()?)
+}
+
+/// A file of this machine.
+async fn load(global: &Global, file: &Path) -> Result<Installed, CliError> {
+    let library = Library::open(config(global)?.as_ref())?;
+    Ok(library.load(file).await?)
+}
+
+fn tell(listed: &ListedConnectors, output: Output) -> Result<(), CliError> {
+    output.result(listed, |out| {
+        for one in &listed.installed {
+            writeln!(
+                out,
+                "{:<14} {:<9} {} (installed: {:.12})",
+                one.name, one.version, one.stage, one.sha256
+            )?;
         }
-    }
-}
-
-/// The commands about what is installed.
-async fn installed(
-    command: &ConnectorCommand,
-    host: &Host,
-    output: Output,
-) -> Result<(), CliError> {
-    let lifecycle = Lifecycle::new(host, somebody());
-    match command {
-        ConnectorCommand::Install(args) => install::install(&lifecycle, args, output).await,
-        ConnectorCommand::Upgrade(args) => install::upgrade(&lifecycle, args, output).await,
-        ConnectorCommand::Approve(args) => install::approve(&lifecycle, args, output).await,
-        ConnectorCommand::Rollback(args) => install::rollback(&lifecycle, args, output).await,
-        ConnectorCommand::History(args) => history::history(host, &lifecycle, args, output).await,
-        ConnectorCommand::Trust(command) => {
-            history::trust(host.registry().as_ref(), &lifecycle, command, output).await
+        if listed.connectors.is_empty() {
+            writeln!(out, "no connectors in {}", listed.searched)?;
         }
-        ConnectorCommand::List
-        | ConnectorCommand::Inspect { .. }
-        | ConnectorCommand::Manifest { .. } => Ok(()),
-    }
-}
-
-/// Who is at work, for the history.
-fn somebody() -> String {
-    let user = ["SUDO_USER", "USER", "LOGNAME"]
-        .into_iter()
-        .find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()));
-    let host = gethostname::gethostname();
-    format!(
-        "{} on {}",
-        user.as_deref().unwrap_or("an operator"),
-        host.to_string_lossy()
-    )
-}
-
-async fn list(config: Option<&Config>, library: &Library, output: Output) -> Result<(), CliError> {
-    // Looking makes no store.
-    let revisions = match config.filter(|config| config.resolve(&config.host.store).is_file()) {
-        Some(config) => open_store(config).await?.revisions(None).await?,
-        None => Vec::new(),
-    };
-    let mut found = Vec::new();
-    for file in library.directories().files() {
-        let loaded = library.load(&file).await;
-        found.push((file, loaded));
-    }
-    let listed: Vec<Value> = found
-        .iter()
-        .map(|(file, loaded)| match loaded {
-            Ok(installed) => json!({
-                "name": installed.loaded.descriptor.name,
-                "version": installed.loaded.descriptor.version,
-                "title": installed.loaded.descriptor.title,
-                "file": file,
-                "sha256": installed.loaded.sha256,
-            }),
-            Err(error) => json!({ "file": file, "error": error.to_string() }),
+        listed.connectors.iter().try_for_each(|found| match found {
+            FoundConnector::Loads {
+                name,
+                version,
+                title,
+                file,
+                ..
+            } => writeln!(out, "{name:<14} {version:<9} {title}  ({file})"),
+            FoundConnector::Fails { file, error } => writeln!(out, "{file}: {error}"),
         })
-        .collect();
-    let installed: Vec<Value> = revisions.iter().map(history::revision).collect();
-    output.result(
-        &json!({ "connectors": listed, "installed": installed }),
-        |out| {
-            for one in &revisions {
-                writeln!(
-                    out,
-                    "{:<14} {:<9} {} (installed: {:.12})",
-                    one.name, one.version, one.stage, one.sha256
-                )?;
-            }
-            if found.is_empty() {
-                writeln!(out, "no connectors in {}", library.directories().listed())?;
-            }
-            for (file, loaded) in &found {
-                match loaded {
-                    Ok(installed) => {
-                        let descriptor = &installed.loaded.descriptor;
-                        writeln!(
-                            out,
-                            "{:<14} {:<9} {}  ({})",
-                            descriptor.name,
-                            descriptor.version,
-                            descriptor.title,
-                            file.display()
-                        )?;
-                    }
-                    Err(error) => writeln!(out, "{}: {error}", file.display())?,
-                }
-            }
-            Ok(())
-        },
-    )?;
-    if found.iter().any(|(_, loaded)| loaded.is_err()) {
+    })?;
+    let fails = |found: &FoundConnector| matches!(found, FoundConnector::Fails { .. });
+    if listed.connectors.iter().any(fails) {
         return Err(CliError::Reported(Exit::Connector));
     }
     Ok(())
 }
 
-/// A file, or the name of a connector that `list` shows.
-async fn inspected(library: &Library, file: &Path) -> Result<Installed, CliError> {
-    let name = file.to_string_lossy();
-    if file.is_file() || connectors::is_path(&name) {
-        Ok(library.load(file).await?)
-    } else {
-        Ok(library.find(&name).await?)
-    }
-}
-
-fn describe(installed: &Installed) -> Value {
-    let LoadedConnector {
-        descriptor,
-        sha256,
-        bytes,
-        hooks,
-        wasi,
-        ..
-    } = &installed.loaded;
-    json!({
-        "file": installed.file,
-        "sha256": sha256,
-        "bytes": bytes,
-        "contract": CONTRACT,
-        "hooks": hooks.is_some(),
-        "notifications": hooks.as_ref().map(|hooks| hooks.descriptor.as_ref()),
-        "wasi": wasi,
-        "descriptor": descriptor.as_ref(),
-    })
-}
-
-fn write(out: &mut dyn Write, installed: &Installed) -> io::Result<()> {
+fn write(out: &mut dyn Write, inspected: &Inspected) -> io::Result<()> {
     let Descriptor {
         name,
         version,
@@ -192,30 +119,23 @@ fn write(out: &mut dyn Write, installed: &Installed) -> io::Result<()> {
         egress,
         rate_limits,
         ..
-    } = installed.loaded.descriptor.as_ref();
-    let LoadedConnector {
-        sha256,
-        bytes,
-        hooks,
-        wasi,
-        ..
-    } = &installed.loaded;
+    } = &inspected.descriptor;
     writeln!(out, "{title} ({name} {version})")?;
     writeln!(out, "  {description}")?;
-    writeln!(out, "  file         {}", installed.file.display())?;
-    writeln!(out, "  sha256       {sha256}")?;
-    writeln!(out, "  size         {}", HumanBytes(*bytes))?;
-    writeln!(out, "  contract     {CONTRACT}")?;
+    writeln!(out, "  file         {}", inspected.file)?;
+    writeln!(out, "  sha256       {}", inspected.sha256)?;
+    writeln!(out, "  size         {}", HumanBytes(inspected.bytes))?;
+    writeln!(out, "  contract     {}", inspected.contract)?;
     writeln!(
         out,
         "  hooks        {}",
-        if hooks.is_some() {
+        if inspected.hooks {
             "takes notifications"
         } else {
             "none"
         }
     )?;
-    if *wasi {
+    if inspected.wasi {
         writeln!(out, "  WASI         imported, and found empty")?;
     }
     writeln!(out, "  collections  {}", collections.join(", "))?;
@@ -322,6 +242,8 @@ fn settings(out: &mut dyn Write, schema: &Value) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+
+    use serde_json::json;
 
     use super::*;
 

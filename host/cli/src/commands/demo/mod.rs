@@ -17,7 +17,7 @@ use samspel_sync::{Confirmation, Progress, RunOptions, RunReport, Silent, Sync, 
 use tokio_util::sync::CancellationToken;
 
 use crate::args::DemoArgs;
-use crate::commands::sync::tell_run;
+use crate::commands::sync::report::run as tell_run;
 use crate::exit::{CliError, Exit};
 use crate::output::Output;
 use crate::progress::RunBar;

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use samspel_installation::address::address;
 use samspel_installation::{Host, Kind};
-use samspel_server::{Options, Service, address};
+use samspel_server::{Options, Service};
 use serde_json::json;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -37,9 +38,7 @@ impl<'a> Serving<'a> {
         list: &str,
         stop: &CancellationToken,
     ) -> Result<Self, CliError> {
-        let given = address(host, "crm")
-            .await
-            .map_err(samspel_installation::Error::from)?;
+        let given = address(host, "crm").await?;
         // What a person does in HubSpot: the app's target URL, and its client secret is known.
         let app = json!({ "target_url": given.url, "client_secret": setup::CLIENT_SECRET });
         crm.control("app", &app).await?;

@@ -1,55 +1,48 @@
 //! `samspel holds`: what the safety valves hold, and letting it pass or not.
 
-use std::collections::BTreeMap;
+use samspel_operations::Limit;
+use samspel_operations::queues::{ApproveHolds, ListHolds, RejectHolds};
 
-use samspel_model::store::{Conflict, Verdict, Waiting};
-
-use super::conflicts::{decide, list_of};
-use super::select;
-use crate::args::{HoldArgs, HoldsCommand};
+use super::{write_decided, write_entries};
+use crate::args::HoldsCommand;
 use crate::exit::CliError;
-use crate::output::Output;
-use samspel_installation::{Host, Kind};
-
-const LIST: &str = "samspel holds list";
+use crate::session::Session;
 
 /// Runs one of the commands.
-pub async fn run(command: &HoldsCommand, host: &Host, output: Output) -> Result<(), CliError> {
-    let (args, verdict) = match command {
+pub async fn run(command: &HoldsCommand, session: &Session) -> Result<(), CliError> {
+    let done = match command {
         HoldsCommand::List(args) => {
-            let advice = "samspel holds approve --all --about ABOUT lets a group pass, samspel holds reject ... leaves \
-                          it; single ones by ID";
-            let queue = (Waiting::Holds, "holds", "holds", advice);
-            return list_of(args, host, output, queue).await;
+            let listed = session
+                .perform(&ListHolds {
+                    sync: args.name.clone(),
+                    offset: 0,
+                    limit: Limit::new(args.limit),
+                })
+                .await?;
+            return session.output.result(&listed, |out| {
+                let advice = "samspel holds approve --all --about ABOUT lets a group pass, samspel holds reject ... \
+                              leaves it; single ones by ID";
+                write_entries(out, &listed.holds, &listed.groups, "holds", advice)
+            });
         }
-        HoldsCommand::Approve(args) => (args, Verdict::Approve),
-        HoldsCommand::Reject(args) => (args, Verdict::Reject),
+        HoldsCommand::Approve(args) => {
+            session
+                .perform(&ApproveHolds {
+                    selection: (&args.selection).into(),
+                    about: args.about.clone(),
+                })
+                .await?
+        }
+        HoldsCommand::Reject(args) => {
+            session
+                .perform(&RejectHolds {
+                    selection: (&args.selection).into(),
+                    about: args.about.clone(),
+                })
+                .await?
+        }
     };
-    let found = chosen(host, args).await?;
-    decide(host, output, Waiting::Holds, found, &verdict, 0).await
-}
-
-async fn chosen(host: &Host, args: &HoldArgs) -> Result<BTreeMap<String, Vec<Conflict>>, CliError> {
-    let mut queues = BTreeMap::new();
-    for sync in select::syncs(host, args.selection.sync.as_deref())? {
-        let waiting = select::waiting(host, &sync, Waiting::Holds).await?;
-        queues.insert(sync, waiting);
-    }
-    if let Some(about) = &args.about {
-        let known: Vec<String> = queues
-            .values()
-            .flatten()
-            .map(|hold| hold.about.clone())
-            .collect();
-        if !known.contains(about) {
-            return Err(
-                CliError::new(Kind::Usage, format!("nothing is held about `{about}`"))
-                    .remedy(format!("`{LIST}` shows what there is")),
-            );
-        }
-        for holds in queues.values_mut() {
-            holds.retain(|hold| hold.about == *about);
-        }
-    }
-    select::chosen(&args.selection, queues, Conflict::id, "hold", LIST)
+    session
+        .output
+        .result(&done, |out| write_decided(out, &done, "samspel holds list"))
 }

@@ -7,8 +7,7 @@ use samspel_model::store::Endpoint;
 use samspel_model::{Collection, Connector, Fields, Presence, ReadMode, ReadRequest, Side, Store};
 
 use super::finding::Finding;
-use crate::exit::CliError;
-use samspel_installation::{Host, of_account};
+use samspel_installation::{Error, Host, of_account};
 
 /// How many records of each side are tried.
 const SAMPLES: usize = 200;
@@ -26,7 +25,7 @@ fn at_stake(spec: &SyncSpec) -> bool {
 
 /// Fields of a sync whose values do not come back, tried on what was read. Asks the remotes for their collections only,
 /// and not even that if no field is at stake.
-pub async fn of_sync(host: &Host, name: &str) -> Result<Vec<Finding>, CliError> {
+pub async fn of_sync(host: &Host, name: &str) -> Result<Vec<Finding>, Error> {
     let spec = host.spec(name)?;
     if !at_stake(spec) {
         return Ok(Vec::new());
@@ -46,7 +45,7 @@ pub async fn of_sync(host: &Host, name: &str) -> Result<Vec<Finding>, CliError> 
     Ok(broken(name, spec, &policy, &samples))
 }
 
-async fn collection(host: &Host, of: &EndpointSpec) -> Result<Option<Collection>, CliError> {
+async fn collection(host: &Host, of: &EndpointSpec) -> Result<Option<Collection>, Error> {
     let account = host.account(&of.account).await?;
     let collections = account
         .connector
@@ -99,7 +98,7 @@ pub async fn examine(
 }
 
 /// Present records, as they were read.
-async fn stored(store: &dyn Store, of: &EndpointSpec) -> Result<Vec<Fields>, CliError> {
+async fn stored(store: &dyn Store, of: &EndpointSpec) -> Result<Vec<Fields>, Error> {
     let endpoint = Endpoint {
         account: of.account.clone(),
         collection: of.collection.clone(),
@@ -129,7 +128,7 @@ async fn page(
     host: &Host,
     of: &EndpointSpec,
     collection: &Collection,
-) -> Result<Vec<Fields>, CliError> {
+) -> Result<Vec<Fields>, Error> {
     let account = host.account(&of.account).await?;
     let most = u32::try_from(SAMPLES).unwrap_or(u32::MAX);
     let request = ReadRequest {

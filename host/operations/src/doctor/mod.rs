@@ -1,26 +1,56 @@
-//! `samspel doctor`: everything a sync needs, one line each.
+//! Everything a sync needs, one line each.
 
 mod finding;
 mod machine;
-pub mod mapping;
+pub(crate) mod mapping;
 
 use std::path::Path;
 use std::time::SystemTime;
 
 use samspel_engine::Policy;
-use samspel_model::{Collection, Connector};
-use serde_json::json;
-
-use crate::exit::{CliError, Exit};
-use crate::output::Output;
-use finding::{Finding, Status};
 use samspel_installation::config::{Config, SecretSettings};
 use samspel_installation::{
     Account, Error, Host, Library, Secrets, credentials, of_account, open_store, place_of_client,
 };
+use samspel_model::access::Role;
+use samspel_model::{Collection, Connector};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-/// Checks everything and tells it.
-pub async fn run(file: &Path, output: Output) -> Result<(), CliError> {
+use crate::operation::{Operation, Route, Work};
+
+pub use finding::{Finding, Status};
+
+/// Checks everything that a sync needs: store, connectors, credentials, clock, disk, remotes.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Diagnose {}
+
+/// What was checked.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct Diagnosis {
+    /// The worst of what was found.
+    pub status: Status,
+    /// Everything that was found.
+    pub findings: Vec<Finding>,
+}
+
+impl Operation for Diagnose {
+    type Output = Diagnosis;
+    const ROUTE: Route = Route::post(
+        "diagnose",
+        "/doctor",
+        Role::Operator,
+        "Check everything that a sync needs: store, connectors, credentials, clock, disk, remotes",
+    );
+
+    async fn run(&self, work: &Work<'_>) -> Result<Diagnosis, Error> {
+        Ok(diagnose(work.host.config().file()).await)
+    }
+}
+
+/// Checks everything that a configuration needs, also one that is wrong.
+pub async fn diagnose(file: &Path) -> Diagnosis {
     let mut findings = Vec::new();
     match Config::load(file) {
         Ok(config) => {
@@ -41,17 +71,10 @@ pub async fn run(file: &Path, output: Output) -> Result<(), CliError> {
             Finding::fail("config", message, remedy)
         })),
     }
-    let worst = findings
-        .iter()
-        .map(|found| found.status)
-        .max()
-        .unwrap_or(Status::Ok);
-    output.result(&json!({ "status": worst, "findings": findings }), |out| {
-        findings.iter().try_for_each(|found| found.write(out))
-    })?;
-    match worst {
-        Status::Fail => Err(CliError::Reported(Exit::Failure)),
-        Status::Ok | Status::Warn => Ok(()),
+    let worst = findings.iter().map(|found| found.status).max();
+    Diagnosis {
+        status: worst.unwrap_or(Status::Ok),
+        findings,
     }
 }
 

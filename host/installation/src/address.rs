@@ -4,15 +4,15 @@
 //! and made when somebody first needs the address. It is not a credential: the remote and the connector know it, and who
 //! knows it can make the host look at records, and nothing else.
 
-use samspel_installation::config::HookMode;
-use samspel_installation::{Config, Error, Host};
 use secrecy::{ExposeSecret, SecretString};
-use serde::Serialize;
 use sha2::{Digest, Sha256};
-use thiserror::Error;
+
+use crate::config::{Config, HookMode};
+use crate::error::{Error, Kind};
+use crate::host::Host;
 
 /// An address, for whoever enters it at the remote.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone)]
 pub struct Address {
     /// The endpoint.
     pub endpoint: String,
@@ -22,31 +22,26 @@ pub struct Address {
     pub url: String,
 }
 
-/// Why there is no address.
-#[derive(Debug, Error)]
-pub enum HookError {
-    /// Nothing is called so.
-    #[error("there is no account and no `[hooks]` entry `{0}`")]
-    Unknown(String),
-    /// It is switched off.
-    #[error("`accounts.{0}.hooks` is `off`")]
-    Off(String),
-    /// The secret cannot be kept.
-    #[error(transparent)]
-    Host(#[from] Error),
-}
-
-/// The accounts that an endpoint serves; none if there is no such endpoint.
-pub(crate) fn accounts<'a>(config: &'a Config, endpoint: &str) -> Result<&'a [String], HookError> {
+/// The accounts that an endpoint serves.
+///
+/// # Errors
+/// Nothing is called so, or its notifications are switched off.
+pub fn accounts<'a>(config: &'a Config, endpoint: &str) -> Result<&'a [String], Error> {
     if let Some(hook) = config.hooks.get(endpoint) {
         return Ok(&hook.accounts);
     }
-    let (name, account) = config
-        .accounts
-        .get_key_value(endpoint)
-        .ok_or_else(|| HookError::Unknown(endpoint.to_owned()))?;
+    let (name, account) = config.accounts.get_key_value(endpoint).ok_or_else(|| {
+        Error::new(
+            Kind::NotFound,
+            format!("there is no account and no `[hooks]` entry `{endpoint}`"),
+        )
+        .remedy("`samspel hooks endpoints` shows which there are")
+    })?;
     if account.hooks == HookMode::Off {
-        return Err(HookError::Off(endpoint.to_owned()));
+        return Err(Error::new(
+            Kind::Usage,
+            format!("`accounts.{endpoint}.hooks` is `off`"),
+        ));
     }
     Ok(std::slice::from_ref(name))
 }
@@ -57,15 +52,18 @@ fn place<'a>(config: &'a Config, endpoint: &'a str) -> &'a str {
 }
 
 /// The secret of an endpoint, if its address was ever given out.
-pub(crate) async fn secret(host: &Host, endpoint: &str) -> Result<Option<SecretString>, Error> {
+///
+/// # Errors
+/// It cannot be read.
+pub async fn secret(host: &Host, endpoint: &str) -> Result<Option<SecretString>, Error> {
     host.hook_secret(place(host.config(), endpoint)).await
 }
 
 /// The address of an endpoint. It is made if it was never given out.
 ///
 /// # Errors
-/// See [`HookError`].
-pub async fn address(host: &Host, endpoint: &str) -> Result<Address, HookError> {
+/// As [`accounts`]; the secret cannot be kept.
+pub async fn address(host: &Host, endpoint: &str) -> Result<Address, Error> {
     let config = host.config();
     let accounts = accounts(config, endpoint)?.to_vec();
     let secret = match secret(host, endpoint).await? {
@@ -78,8 +76,8 @@ pub async fn address(host: &Host, endpoint: &str) -> Result<Address, HookError> 
 /// Another address of an endpoint. The old one is void.
 ///
 /// # Errors
-/// See [`HookError`].
-pub async fn new_address(host: &Host, endpoint: &str) -> Result<Address, HookError> {
+/// As [`accounts`]; the secret cannot be kept.
+pub async fn new_address(host: &Host, endpoint: &str) -> Result<Address, Error> {
     let config = host.config();
     let accounts = accounts(config, endpoint)?.to_vec();
     let secret = host.new_hook_secret(place(config, endpoint)).await?;
@@ -95,13 +93,13 @@ fn told(config: &Config, endpoint: &str, accounts: Vec<String>, secret: &SecretS
 }
 
 /// The address with what a remote appended.
-pub(crate) fn url(config: &Config, endpoint: &str, secret: &SecretString, rest: &str) -> String {
+pub fn url(config: &Config, endpoint: &str, secret: &SecretString, rest: &str) -> String {
     let base = config.server.public_url.as_ref();
     let base = base.map_or("", |url| url.as_str().trim_end_matches('/'));
     format!("{base}/hooks/{endpoint}/{}{rest}", secret.expose_secret())
 }
 
 /// Stands for an address in the store, which does not hold its secret in clear.
-pub(crate) fn fingerprint(url: &str) -> String {
+pub fn fingerprint(url: &str) -> String {
     hex::encode(&Sha256::digest(url.as_bytes())[..16])
 }

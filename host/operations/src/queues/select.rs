@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use samspel_installation::{Error, Host, Kind};
 use samspel_model::store::{Conflict, Parked, StoreError, Waiting};
 use samspel_sync::SyncError;
-use serde_json::json;
-
-use crate::args::Selection;
-use crate::exit::CliError;
-use samspel_installation::{Host, Kind};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 /// How many entries are read together.
 const PAGE: u32 = 500;
@@ -17,19 +16,61 @@ const PAGE: u32 = 500;
 const PATIENCE: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(250);
 
-/// The syncs that are meant: one by name, or all.
-pub fn syncs(host: &Host, name: Option<&str>) -> Result<Vec<String>, CliError> {
-    match name {
-        Some(name) => {
-            host.spec(name)?;
-            Ok(vec![name.to_owned()])
+/// Which entries of a queue are meant.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Selection {
+    /// Those with these ids: ten hexadecimal digits that stay the same for as long as the same is undecided about the same
+    /// record.
+    #[serde(default)]
+    pub ids: Vec<String>,
+    /// All of them.
+    #[serde(default)]
+    pub all: bool,
+    /// Only of this sync; all are searched if it is left out.
+    #[serde(default)]
+    pub sync: Option<String>,
+}
+
+impl Selection {
+    /// The entry with this id.
+    pub fn one(id: &str, sync: Option<&str>) -> Self {
+        Self {
+            ids: vec![id.to_owned()],
+            all: false,
+            sync: sync.map(str::to_owned),
         }
-        None => Ok(host.config().syncs.keys().cloned().collect()),
+    }
+
+    /// For the audit log.
+    pub(super) fn told(&self) -> Value {
+        if self.all {
+            json!({ "all": true })
+        } else {
+            json!({ "ids": self.ids })
+        }
+    }
+
+    /// Either some are meant, or all.
+    fn check(&self) -> Result<(), Error> {
+        match (self.ids.is_empty(), self.all) {
+            (true, true) | (false, false) => Ok(()),
+            (true, false) => Err(Error::new(Kind::Usage, "it is not said which are meant")
+                .remedy("name their ids, or say that all are meant")),
+            (false, true) => Err(Error::new(
+                Kind::Usage,
+                "either some are meant, by their ids, or all",
+            )),
+        }
     }
 }
 
 /// All conflicts or holds of a sync.
-pub async fn waiting(host: &Host, sync: &str, which: Waiting) -> Result<Vec<Conflict>, StoreError> {
+pub(super) async fn waiting(
+    host: &Host,
+    sync: &str,
+    which: Waiting,
+) -> Result<Vec<Conflict>, StoreError> {
     let mut all = Vec::new();
     loop {
         let page = host
@@ -44,7 +85,7 @@ pub async fn waiting(host: &Host, sync: &str, which: Waiting) -> Result<Vec<Conf
 }
 
 /// All parked records of a sync.
-pub async fn parked(host: &Host, sync: &str) -> Result<Vec<Parked>, StoreError> {
+pub(super) async fn parked(host: &Host, sync: &str) -> Result<Vec<Parked>, StoreError> {
     let mut all = Vec::new();
     loop {
         let page = host.store().parked(sync, all.len() as u64, PAGE).await?;
@@ -59,13 +100,14 @@ pub async fn parked(host: &Host, sync: &str) -> Result<Vec<Parked>, StoreError> 
 ///
 /// # Errors
 /// An id that is in no queue, or in several.
-pub fn chosen<E>(
+pub(super) fn chosen<E>(
     selection: &Selection,
     mut queues: BTreeMap<String, Vec<E>>,
     named: impl Fn(&E) -> String,
     what: &str,
     list: &str,
-) -> Result<BTreeMap<String, Vec<E>>, CliError> {
+) -> Result<BTreeMap<String, Vec<E>>, Error> {
+    selection.check()?;
     if !selection.all {
         for id in &selection.ids {
             only_one(id, &queues, &named, what, list)?;
@@ -84,7 +126,7 @@ fn only_one<E>(
     named: impl Fn(&E) -> String,
     what: &str,
     list: &str,
-) -> Result<(), CliError> {
+) -> Result<(), Error> {
     let holders: Vec<&str> = queues
         .iter()
         .filter(|(_, entries)| entries.iter().any(|entry| named(entry) == id))
@@ -93,11 +135,11 @@ fn only_one<E>(
     match holders.as_slice() {
         [_] => Ok(()),
         [] => Err(
-            CliError::new(Kind::Usage, format!("there is no {what} `{id}`")).remedy(format!(
+            Error::new(Kind::NotFound, format!("there is no {what} `{id}`")).remedy(format!(
                 "it may be over already: `{list}` shows what there is"
             )),
         ),
-        several => Err(CliError::new(
+        several => Err(Error::new(
             Kind::Usage,
             format!("{what} `{id}` is in several syncs: {}", several.join(", ")),
         )
@@ -107,7 +149,7 @@ fn only_one<E>(
 }
 
 /// Acts on a sync; waits a little for a run that is under way.
-pub async fn patiently<T>(act: impl AsyncFn() -> Result<T, SyncError>) -> Result<T, CliError> {
+pub(crate) async fn patiently<T>(act: impl AsyncFn() -> Result<T, SyncError>) -> Result<T, Error> {
     let mut waited = Duration::ZERO;
     loop {
         match act().await {
@@ -116,10 +158,10 @@ pub async fn patiently<T>(act: impl AsyncFn() -> Result<T, SyncError>) -> Result
                 waited += LOOK;
             }
             Err(error @ SyncError::Store(StoreError::Held { .. })) => {
-                return Err(CliError::from(error)
+                return Err(Error::from(error)
                     .remedy("nothing was done; say it again once the run has ended"));
             }
-            done => return done.map_err(CliError::from),
+            done => return done.map_err(Error::from),
         }
     }
 }

@@ -1,11 +1,10 @@
 //! What a check found.
 
-use std::io::{self, Write};
-
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// How bad it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Status {
     /// Nothing to do.
@@ -17,7 +16,7 @@ pub enum Status {
 }
 
 /// One line of `samspel doctor`.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Finding {
     /// What was checked: `store`, `disk`, `connector crm`, ...
     pub check: String,
@@ -26,7 +25,7 @@ pub struct Finding {
     /// What was found.
     pub message: String,
     /// What to do, unless it is fine.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remedy: Option<String>,
 }
 
@@ -65,19 +64,5 @@ impl Finding {
             remedy: Some(remedy.into()),
             ..Self::ok(check, message)
         }
-    }
-
-    /// Tells it to a person.
-    pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
-        let status = match self.status {
-            Status::Ok => "ok  ",
-            Status::Warn => "warn",
-            Status::Fail => "FAIL",
-        };
-        writeln!(out, "{status}  {:<24} {}", self.check, self.message)?;
-        if let Some(remedy) = &self.remedy {
-            writeln!(out, "      {:<24} remedy: {remedy}", "")?;
-        }
-        Ok(())
     }
 }
