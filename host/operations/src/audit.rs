@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::operation::{Operation, Route, Work};
-use crate::values::Limit;
+use crate::values::{Limit, Number};
 
 /// Shows who did what, newest first.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -17,8 +17,7 @@ pub struct ListAudit {
     pub limit: Limit,
     /// Only entries from before the one with this number.
     #[serde(default)]
-    #[schema(maximum = 9_007_199_254_740_991_u64)]
-    pub before: Option<u64>,
+    pub before: Option<Number>,
 }
 
 /// A part of the log.
@@ -49,7 +48,9 @@ impl Operation for ListAudit {
 
     async fn run(&self, work: &Work<'_>) -> Result<AuditLog, Error> {
         let access = work.host.access();
-        let entries = access.audited(self.before, self.limit.get()).await?;
+        let entries = access
+            .audited(self.before.map(Number::get), self.limit.get())
+            .await?;
         Ok(AuditLog {
             entries: entries
                 .into_iter()

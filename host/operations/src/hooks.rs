@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use crate::act::Act;
 use crate::operation::{Operation, Route, Work};
-use crate::values::Limit;
+use crate::values::{Limit, Number};
 
 /// Shows the addresses that remotes send notifications to. Each is made when it is first asked for.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
@@ -151,8 +151,7 @@ pub struct ListHooks {
     pub limit: Limit,
     /// Only those that came after the one with this number.
     #[serde(default)]
-    #[schema(maximum = 9_007_199_254_740_991_u64)]
-    pub after: u64,
+    pub after: Number,
 }
 
 /// Notifications that wait.
@@ -200,7 +199,7 @@ impl Operation for ListHooks {
         let store = work.host.hook_store();
         let (waiting, failed) = store.hook_counts().await?;
         let hooks = store
-            .hooks(None, self.after, true, self.limit.get())
+            .hooks(None, self.after.get(), true, self.limit.get())
             .await?;
         Ok(WaitingHooks {
             waiting,
@@ -228,8 +227,7 @@ impl Operation for ListHooks {
 pub struct RetryHooks {
     /// Its number; all of them if it is left out.
     #[serde(default)]
-    #[schema(maximum = 9_007_199_254_740_991_u64)]
-    pub number: Option<u64>,
+    pub number: Option<Number>,
 }
 
 /// Notifications that are tried again.
@@ -254,8 +252,9 @@ impl Operation for RetryHooks {
 
     async fn run(&self, work: &Work<'_>) -> Result<RetriedHooks, Error> {
         let now = work.host.clock().now();
-        let retried = work.host.hook_store().retry_hooks(self.number, now).await?;
-        match self.number {
+        let number = self.number.map(Number::get);
+        let retried = work.host.hook_store().retry_hooks(number, now).await?;
+        match number {
             Some(number) if retried == 0 => Err(nothing(number)),
             _ => Ok(RetriedHooks { retried }),
         }
@@ -267,8 +266,7 @@ impl Operation for RetryHooks {
 #[serde(deny_unknown_fields)]
 pub struct DropHook {
     /// Its number.
-    #[schema(maximum = 9_007_199_254_740_991_u64)]
-    pub number: u64,
+    pub number: Number,
 }
 
 /// A notification that is forgotten.
@@ -292,11 +290,11 @@ impl Operation for DropHook {
     }
 
     async fn run(&self, work: &Work<'_>) -> Result<DroppedHook, Error> {
-        if !work.host.hook_store().drop_hook(self.number).await? {
-            return Err(nothing(self.number));
+        if !work.host.hook_store().drop_hook(self.number.get()).await? {
+            return Err(nothing(self.number.get()));
         }
         Ok(DroppedHook {
-            dropped: self.number,
+            dropped: self.number.get(),
         })
     }
 }

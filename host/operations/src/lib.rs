@@ -26,4 +26,4 @@ mod values;
 
 pub use act::{Act, perform};
 pub use operation::{Alone, Operation, Person, Route, Surroundings, Work};
-pub use values::{Limit, Secret};
+pub use values::{Limit, Number, Secret};

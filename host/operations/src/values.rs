@@ -3,6 +3,7 @@
 use std::fmt;
 
 use secrecy::{ExposeSecret, SecretString};
+use serde::de::{Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, Schema, SchemaFormat, Type};
@@ -12,8 +13,8 @@ use utoipa::{PartialSchema, ToSchema};
 const MOST: u32 = 10_000;
 
 /// How many entries are wanted. What comes over the network is limited to 10,000.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "u32", into = "u32")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(into = "u32")]
 pub struct Limit(u32);
 
 impl Limit {
@@ -45,14 +46,14 @@ impl From<Limit> for u32 {
     }
 }
 
-impl TryFrom<u32> for Limit {
-    type Error = String;
-
-    fn try_from(number: u32) -> Result<Self, String> {
-        if number <= MOST {
-            Ok(Self(number))
-        } else {
-            Err(format!("{number} is more than {MOST}: ask page by page"))
+impl<'de> Deserialize<'de> for Limit {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let number = deserializer.deserialize_u64(Whole)?;
+        match u32::try_from(number) {
+            Ok(number) if number <= MOST => Ok(Self(number)),
+            _ => Err(serde::de::Error::custom(format!(
+                "{number} is more than {MOST}: ask page by page"
+            ))),
         }
     }
 }
@@ -69,6 +70,80 @@ impl PartialSchema for Limit {
 }
 
 impl ToSchema for Limit {}
+
+/// The largest number that every program reads as it is written (RFC 8259, section 6).
+const LARGEST: u64 = (1 << 53) - 1;
+
+/// The number of an entry, of which there are more than anybody counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(into = "u64")]
+pub struct Number(u64);
+
+impl Number {
+    /// This number.
+    pub const fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// The number.
+    pub fn get(self) -> u64 {
+        self.0
+    }
+}
+
+impl From<Number> for u64 {
+    fn from(number: Number) -> Self {
+        number.0
+    }
+}
+
+impl<'de> Deserialize<'de> for Number {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let number = deserializer.deserialize_u64(Whole)?;
+        if number <= LARGEST {
+            Ok(Self(number))
+        } else {
+            Err(serde::de::Error::custom(format!(
+                "{number} is more than {LARGEST}"
+            )))
+        }
+    }
+}
+
+/// A whole number, however it is written: to JSON, 1 and 1.0 are the same.
+struct Whole;
+
+impl Visitor<'_> for Whole {
+    type Value = u64;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a whole number from 0 on")
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<u64, E> {
+        Ok(number)
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<u64, E> {
+        if number.fract() == 0.0 && (0.0..=LARGEST as f64).contains(&number) {
+            Ok(number as u64)
+        } else {
+            Err(E::invalid_value(Unexpected::Float(number), &self))
+        }
+    }
+}
+
+impl PartialSchema for Number {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(Type::Integer)
+            .minimum(Some(0))
+            .maximum(Some(LARGEST))
+            .into()
+    }
+}
+
+impl ToSchema for Number {}
 
 /// A secret that somebody gives. It is written out for one purpose: to be sent to the host that is asked to keep it.
 #[derive(Clone)]
@@ -141,5 +216,7 @@ mod tests {
         assert!(serde_json::from_str::<Limit>("10000").is_ok());
         assert!(serde_json::from_str::<Limit>("10001").is_err());
         assert!(serde_json::from_str::<Limit>("-1").is_err());
+        assert_eq!(serde_json::from_str::<Limit>("7.0").unwrap(), Limit::new(7));
+        assert!(serde_json::from_str::<Limit>("7.5").is_err());
     }
 }

@@ -10,6 +10,7 @@
 pub mod account;
 pub mod author;
 pub mod image;
+pub mod installation;
 pub mod pair;
 pub mod people;
 mod program;
@@ -19,6 +20,7 @@ pub mod workbench;
 pub use account::{Account, Reading};
 pub use author::Author;
 pub use image::Image;
+pub use installation::{Installation, Serving};
 pub use pair::Pair;
 pub use program::program;
 pub use workbench::{Setup, Workbench};

@@ -6,20 +6,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use samspel_scenarios::program;
-use samspel_vendors::Running;
-use samspel_vendors::hubspot::{self, HubSpot, HubSpotOptions};
-use samspel_vendors::mailchimp::{self, Mailchimp, MailchimpOptions};
+use samspel_scenarios::Installation;
 use samspel_vendors::vendor::Vendor;
 use serde_json::{Value, json};
-use tempfile::TempDir;
-use tokio::process::{Child, Command};
 
 /// How often the program is killed in all.
 const KILLS: u32 = 50;
@@ -30,122 +23,30 @@ const CONTACTS: u64 = 250;
 /// How often the vendors' counters are looked at.
 const LOOK: Duration = Duration::from_micros(300);
 
-/// Two vendors and a configuration that keeps them in step.
-struct World {
-    crm: Running<HubSpot>,
-    newsletter: Running<Mailchimp>,
-    directory: TempDir,
-}
+/// Two vendors that are kept in step, and what people do in both.
+struct World(Installation);
 
 impl World {
     async fn new() -> Self {
-        let crm = HubSpot::new(HubSpotOptions::default());
-        let newsletter = Mailchimp::new(MailchimpOptions::default());
-        crm.seed(CONTACTS, 7);
-        newsletter.seed(CONTACTS, 7);
-        let crm = crm.serve_on_loopback().await.unwrap();
-        let newsletter = newsletter.serve_on_loopback().await.unwrap();
-        let directory = tempfile::tempdir().unwrap();
-        std::fs::write(directory.path().join("token"), hubspot::DEFAULT_TOKEN).unwrap();
-        std::fs::write(directory.path().join("key"), mailchimp::DEFAULT_KEY).unwrap();
-        let world = Self {
-            crm,
-            newsletter,
-            directory,
-        };
-        std::fs::write(world.file(), world.configuration()).unwrap();
-        world
-    }
-
-    fn file(&self) -> PathBuf {
-        self.directory.path().join("samspel.toml")
-    }
-
-    fn configuration(&self) -> String {
-        let dc = mailchimp::DEFAULT_KEY.rsplit_once('-').unwrap().1;
-        format!(
-            r#"
-[host]
-cache = "{cache}"
-
-[accounts.crm]
-connector = "hubspot"
-rate-limits = false
-settings = {{ subscription_id = {subscription}, bounce_property = "{bounces}" }}
-credentials.access = {{ scheme = "private-app-token", file = "token" }}
-endpoints = {{ "https://api.hubapi.com" = "{crm}" }}
-
-[accounts.newsletter]
-connector = "mailchimp"
-rate-limits = false
-settings = {{ dc = "{dc}", list_id = "{list}" }}
-credentials.access = {{ scheme = "api-key", file = "key" }}
-endpoints = {{ "https://{dc}.api.mailchimp.com" = "{newsletter}" }}
-
-[syncs.contacts]
-a = {{ account = "crm", collection = "contacts" }}
-b = {{ account = "newsletter", collection = "members" }}
-match = {{ a = "email", b = "email_address" }}
-new-members = "transactional"
-first-sync = "a"
-fields = [
-  {{ a = "email", b = "email_address" }},
-  {{ a = "firstname", b = "FNAME" }},
-  {{ a = "lastname", b = "LNAME" }},
-]
-"#,
-            cache = cache().display(),
-            subscription = hubspot::NEWSLETTER,
-            bounces = hubspot::DELIVERABILITY_PROPERTY,
-            crm = self.crm.url,
-            newsletter = self.newsletter.url,
-            list = mailchimp::LIST_ID,
-        )
-    }
-
-    /// Starts the program.
-    fn start(&self, arguments: &[&str]) -> Child {
-        Command::new(program())
-            .arg("--config")
-            .arg(self.file())
-            .args(arguments)
-            .env("SAMSPEL_CONNECTORS", connectors())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("the program can be started; `cargo xtask test` builds it")
-    }
-
-    /// Runs the program to its end; the JSON that it prints last.
-    async fn finish(&self, arguments: &[&str]) -> Value {
-        let output = self.start(arguments).wait_with_output().await.unwrap();
-        let stdout = String::from_utf8_lossy(&output.stdout);
-        assert!(
-            output.status.success(),
-            "{arguments:?}: {}\n{stdout}\n{}",
-            output.status,
-            String::from_utf8_lossy(&output.stderr)
-        );
-        serde_json::from_str(stdout.lines().last().unwrap_or_default()).unwrap()
+        Self(Installation::new(CONTACTS, "").await)
     }
 
     async fn run(&self) -> Value {
-        self.finish(&["sync", "run", "contacts", "--yes", "--json"])
-            .await
+        self.0.run().await
     }
 
     /// Requests that both vendors have answered or work on.
     fn requests(&self) -> u64 {
-        self.crm.vendor.core().stats.report().requests
-            + self.newsletter.vendor.core().stats.report().requests
+        self.0.crm.vendor.core().stats.report().requests
+            + self.0.newsletter.vendor.core().stats.report().requests
     }
 
     /// Starts a run and kills it after so many requests; `false` if it finished before.
     async fn run_and_kill(&self, after: u64) -> bool {
         let begin = self.requests();
-        let mut child = self.start(&["sync", "run", "contacts", "--yes", "--json"]);
+        let mut child = self
+            .0
+            .start(&["sync", "run", "contacts", "--yes", "--json"]);
         let mut look = tokio::time::interval(LOOK);
         loop {
             tokio::select! {
@@ -167,13 +68,15 @@ fields = [
     /// order in which it is seen does not matter.
     fn people_work(&self, number: u32) {
         let crm = |act: Value| {
-            self.crm
+            self.0
+                .crm
                 .vendor
                 .act(serde_json::from_value(act).unwrap())
                 .unwrap()
         };
         let newsletter = |act: Value| {
-            self.newsletter
+            self.0
+                .newsletter
                 .vendor
                 .act(serde_json::from_value(act).unwrap())
                 .unwrap()
@@ -210,7 +113,7 @@ fields = [
 
     /// Everything that both hold, without what differs from run to run.
     fn image(&self) -> [Vec<String>; 2] {
-        [dump(&self.crm.vendor), dump(&self.newsletter.vendor)]
+        [dump(&self.0.crm.vendor), dump(&self.0.newsletter.vendor)]
     }
 }
 
@@ -230,18 +133,6 @@ fn dump<V: Vendor>(vendor: &V) -> Vec<String> {
     // In the order of the records, which is not the order in which they were created.
     lines.sort();
     lines
-}
-
-fn connectors() -> PathBuf {
-    std::env::var_os("SAMSPEL_CONNECTORS").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/connectors"),
-        PathBuf::from,
-    )
-}
-
-/// Compiled connectors, shared by all worlds: what is killed is to be a run and not the compiler.
-fn cache() -> PathBuf {
-    Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -280,6 +171,7 @@ async fn killed_fifty_times_nothing_is_done_twice_and_nothing_is_lost() {
         let rerun = world.run().await;
         assert_eq!(rerun["writes"], 0, "story {story} of seed {seed}: {rerun}");
         let verified = world
+            .0
             .finish(&["sync", "verify", "contacts", "--json"])
             .await;
         assert_eq!(

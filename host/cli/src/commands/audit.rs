@@ -1,7 +1,7 @@
 //! `samspel audit`: who did what.
 
-use samspel_operations::Limit;
 use samspel_operations::audit::{ListAudit, Numbered};
+use samspel_operations::{Limit, Number};
 use serde_json::Value;
 
 use crate::args::{AuditCommand, ListAuditArgs};
@@ -14,7 +14,7 @@ pub async fn run(command: &AuditCommand, session: &Session) -> Result<(), CliErr
     let log = session
         .perform(&ListAudit {
             limit: Limit::new(*limit),
-            before: *before,
+            before: before.map(Number::new),
         })
         .await?;
     session.output.result(&log, |out| {

@@ -2,10 +2,10 @@
 
 use std::io::{self, Write};
 
-use samspel_operations::Limit;
 use samspel_operations::hooks::{
     DropHook, Endpoints, ListEndpoints, ListHooks, RetryHooks, RotateEndpoint, WaitingHooks,
 };
+use samspel_operations::{Limit, Number};
 
 use crate::args::HooksCommand;
 use crate::exit::CliError;
@@ -36,13 +36,17 @@ pub async fn run(command: &HooksCommand, session: &Session) -> Result<(), CliErr
             let listed = session
                 .perform(&ListHooks {
                     limit: Limit::new(args.limit),
-                    after: 0,
+                    after: Number::default(),
                 })
                 .await?;
             output.result(&listed, |out| write_waiting(out, &listed))
         }
         HooksCommand::Retry { number } => {
-            let done = session.perform(&RetryHooks { number: *number }).await?;
+            let done = session
+                .perform(&RetryHooks {
+                    number: number.map(Number::new),
+                })
+                .await?;
             output.result(&done, |out| {
                 writeln!(
                     out,
@@ -52,7 +56,11 @@ pub async fn run(command: &HooksCommand, session: &Session) -> Result<(), CliErr
             })
         }
         HooksCommand::Drop { number } => {
-            let done = session.perform(&DropHook { number: *number }).await?;
+            let done = session
+                .perform(&DropHook {
+                    number: Number::new(*number),
+                })
+                .await?;
             output.result(&done, |out| writeln!(out, "{} is forgotten", done.dropped))
         }
     }

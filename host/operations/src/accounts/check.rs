@@ -19,6 +19,7 @@ pub struct ListAccounts {}
 
 /// All accounts.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[schema(as = AccountList)]
 pub struct Accounts {
     /// In the order of their names.
     pub accounts: Vec<ListedAccount>,

@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schema(as = Severity)]
 pub enum Status {
     /// Nothing to do.
     Ok,

@@ -14,7 +14,7 @@ use super::entry::{self, Entry, Group, Shown};
 use super::select::{self, Selection};
 use crate::act::Act;
 use crate::operation::{Operation, Route, Work};
-use crate::values::Limit;
+use crate::values::{Limit, Number};
 
 const LIST: &str = "samspel conflicts list";
 
@@ -27,7 +27,7 @@ pub struct ListConflicts {
     pub sync: Option<String>,
     /// So many of each sync are passed over.
     #[serde(default)]
-    pub offset: u32,
+    pub offset: Number,
     /// At most so many of each sync.
     #[serde(default)]
     pub limit: Limit,
@@ -62,7 +62,7 @@ impl Operation for ListConflicts {
             work,
             self.sync.as_deref(),
             Waiting::Conflicts,
-            self.offset,
+            self.offset.get(),
             self.limit,
         )
         .await?;

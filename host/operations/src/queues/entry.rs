@@ -100,7 +100,7 @@ pub(super) async fn shown(
     work: &Work<'_>,
     sync: Option<&str>,
     which: Waiting,
-    offset: u32,
+    offset: u64,
     limit: Limit,
 ) -> Result<Shown, Error> {
     let mut shown = Shown {

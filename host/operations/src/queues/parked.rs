@@ -15,7 +15,7 @@ use super::entry::{self, ParkedEntry};
 use super::select::{self, Selection};
 use crate::act::Act;
 use crate::operation::{Operation, Route, Work};
-use crate::values::Limit;
+use crate::values::{Limit, Number};
 
 const LIST: &str = "samspel parked list";
 
@@ -28,7 +28,7 @@ pub struct ListParked {
     pub sync: Option<String>,
     /// So many of each sync are passed over.
     #[serde(default)]
-    pub offset: u32,
+    pub offset: Number,
     /// At most so many of each sync.
     #[serde(default)]
     pub limit: Limit,
@@ -60,7 +60,7 @@ impl Operation for ListParked {
         for sync in work.syncs(self.sync.as_deref())? {
             totals.insert(sync.clone(), store.counts(&sync).await?.parked);
             let page = store
-                .parked(&sync, u64::from(self.offset), self.limit.get())
+                .parked(&sync, self.offset.get(), self.limit.get())
                 .await?;
             parked.extend(entry::parked_entries(&sync, page));
         }

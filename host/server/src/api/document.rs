@@ -1,13 +1,13 @@
 //! The API's own description (OpenAPI 3.1), made from the operations themselves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::http::Method;
 use samspel_operations::{Operation, Route};
 use samspel_sync::Snapshot;
 use utoipa::openapi::path::{OperationBuilder, ParameterBuilder, ParameterIn};
 use utoipa::openapi::request_body::RequestBodyBuilder;
-use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
+use utoipa::openapi::schema::{AdditionalProperties, ObjectBuilder, Schema, SchemaType, Type};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{
     ComponentsBuilder, ContentBuilder, HttpMethod, InfoBuilder, License, OpenApi, OpenApiBuilder,
@@ -25,6 +25,8 @@ const PROBLEM: &str = "Problem";
 pub(super) struct Builder {
     paths: Paths,
     schemas: BTreeMap<String, RefOr<Schema>>,
+    /// Names that mean several things, which a test forbids.
+    ambiguous: BTreeSet<String>,
 }
 
 impl Builder {
@@ -32,6 +34,7 @@ impl Builder {
         Self {
             paths: Paths::new(),
             schemas: BTreeMap::new(),
+            ambiguous: BTreeSet::new(),
         }
     }
 
@@ -47,7 +50,13 @@ impl Builder {
             Snapshot::schemas(&mut nested);
             nested.push((Snapshot::name().into_owned(), Snapshot::schema()));
         }
-        self.schemas.extend(nested);
+        for (name, schema) in nested {
+            let schema = exclusive(schema);
+            let known = self.schemas.insert(name.clone(), schema.clone());
+            if known.is_some_and(|known| known != schema) {
+                self.ambiguous.insert(name);
+            }
+        }
 
         let mut operation = OperationBuilder::new()
             .operation_id(Some(route.id))
@@ -155,6 +164,30 @@ fn object(schema: RefOr<Schema>) -> utoipa::openapi::Object {
         // Every operation is a structure with named fields, which the test below holds.
         _ => ObjectBuilder::new().build(),
     }
+}
+
+/// A choice that is made by the name of its only field has no other fields.
+fn exclusive(schema: RefOr<Schema>) -> RefOr<Schema> {
+    let RefOr::T(Schema::OneOf(mut choice)) = schema else {
+        return schema;
+    };
+    for item in &mut choice.items {
+        if let RefOr::T(Schema::Object(object)) = item
+            && object.properties.len() == 1
+            && object.required.len() == 1
+        {
+            let nothing_else = || Some(Box::new(AdditionalProperties::FreeForm(false)));
+            object.additional_properties = nothing_else();
+            for chosen in object.properties.values_mut() {
+                if let RefOr::T(Schema::Object(chosen)) = chosen
+                    && !chosen.properties.is_empty()
+                {
+                    chosen.additional_properties = nothing_else();
+                }
+            }
+        }
+    }
+    RefOr::T(Schema::OneOf(choice))
 }
 
 fn described(route: &Route, what: Option<&str>) -> String {
@@ -308,8 +341,6 @@ fn method(method: &Method) -> Option<HttpMethod> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use std::collections::BTreeSet;
-
     use samspel_operations::catalogue;
     use serde_json::Value;
 
@@ -331,6 +362,7 @@ mod tests {
     fn document() -> (Value, usize) {
         let mut all = All(Builder::new(), 0);
         catalogue::each(&mut all);
+        assert_eq!(all.0.ambiguous, BTreeSet::new());
         (serde_json::to_value(all.0.finish()).unwrap(), all.1)
     }
 

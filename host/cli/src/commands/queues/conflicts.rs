@@ -3,8 +3,8 @@
 use std::io::{self, Write};
 
 use samspel_model::store::{Conflict, Verdict};
-use samspel_operations::Limit;
 use samspel_operations::queues::{Detailed, ListConflicts, NEXT, ResolveConflicts, ShowConflict};
+use samspel_operations::{Limit, Number};
 
 use super::{value, words, write_decided, write_entries};
 use crate::args::{ConflictsCommand, ListArgs, ResolveArgs, ShowArgs};
@@ -24,7 +24,7 @@ async fn list(args: &ListArgs, session: &Session) -> Result<(), CliError> {
     let listed = session
         .perform(&ListConflicts {
             sync: args.name.clone(),
-            offset: 0,
+            offset: Number::default(),
             limit: Limit::new(args.limit),
         })
         .await?;

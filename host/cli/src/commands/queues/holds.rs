@@ -1,7 +1,7 @@
 //! `samspel holds`: what the safety valves hold, and letting it pass or not.
 
-use samspel_operations::Limit;
 use samspel_operations::queues::{ApproveHolds, ListHolds, RejectHolds};
+use samspel_operations::{Limit, Number};
 
 use super::{write_decided, write_entries};
 use crate::args::HoldsCommand;
@@ -15,7 +15,7 @@ pub async fn run(command: &HoldsCommand, session: &Session) -> Result<(), CliErr
             let listed = session
                 .perform(&ListHolds {
                     sync: args.name.clone(),
-                    offset: 0,
+                    offset: Number::default(),
                     limit: Limit::new(args.limit),
                 })
                 .await?;

@@ -4,8 +4,8 @@ use std::io::{self, Write};
 
 use indicatif::HumanCount;
 use samspel_model::store::Parked;
-use samspel_operations::Limit;
 use samspel_operations::queues::{DropParked, ListParked, ListedParked, RetryParked};
+use samspel_operations::{Limit, Number};
 
 use super::{distinct, hidden, see};
 use crate::args::ParkedCommand;
@@ -19,7 +19,7 @@ pub async fn run(command: &ParkedCommand, session: &Session) -> Result<(), CliEr
             let listed = session
                 .perform(&ListParked {
                     sync: args.name.clone(),
-                    offset: 0,
+                    offset: Number::default(),
                     limit: Limit::new(args.limit),
                 })
                 .await?;
