@@ -426,6 +426,7 @@ impl Undo<'_> {
             and_more: false,
             overrules: None,
             told: Vec::new(),
+            lost: None,
         }
     }
 

@@ -283,7 +283,11 @@ impl Notes {
             Change::PutCursor { side, cursor } => self.cursors.push((*side, cursor.clone())),
             Change::PutLinks(links) => self.links.extend(links.iter().cloned()),
             Change::RemoveLinks(ids) => self.removed_links.extend(ids.iter().cloned()),
-            Change::PutIntents(intents) => self.intents.extend(intents.iter().cloned()),
+            // One that was lost is kept in mind, and is not under way.
+            Change::PutIntents(intents) => {
+                let under_way = intents.iter().filter(|intent| intent.lost.is_none());
+                self.intents.extend(under_way.cloned());
+            }
             Change::RemoveIntents(ids) => self.removed_intents.extend(ids.iter().cloned()),
             Change::PutConflicts(conflicts) => {
                 for conflict in conflicts {

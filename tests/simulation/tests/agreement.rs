@@ -196,6 +196,7 @@ fn intent() -> impl Strategy<Value = Intent> {
             and_more: false,
             overrules: None,
             told: vec![],
+            lost: None,
         },
     )
 }

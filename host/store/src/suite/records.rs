@@ -55,6 +55,7 @@ pub(super) fn intent(name: &str) -> Intent {
         and_more: false,
         overrules: None,
         told: vec![],
+        lost: None,
     }
 }
 

@@ -256,7 +256,8 @@ impl<'a> Batch<'a> {
             return;
         }
         if let Some(Ending::Recreate(side)) = decided.ending
-            && !self.is_read(side)
+            && (!self.is_read(side)
+                || self.is_lost_elsewhere(side.other(), &seen[side.other().index()]))
         {
             self.planned.waiting_for_reading += 1;
             return;
@@ -455,6 +456,7 @@ impl<'a> Batch<'a> {
             and_more: and_more && restricts,
             overrules: opt_out(&seen[side.index()]),
             told: self.facts.told(Side::A, &link.a).to_vec(),
+            lost: None,
         });
         id
     }
@@ -486,6 +488,7 @@ impl<'a> Batch<'a> {
             and_more: false,
             overrules: None,
             told: self.facts.told(Side::A, &link.a).to_vec(),
+            lost: None,
         });
         id
     }

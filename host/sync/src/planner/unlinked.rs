@@ -137,6 +137,9 @@ impl Batch<'_> {
             Proposal::Link(partner) if own_unique && other_unique => {
                 self.link(row, seen, &partner);
             }
+            Proposal::Create if self.is_lost_elsewhere(side, seen) => {
+                self.planned.waiting_for_reading += 1;
+            }
             Proposal::Create if own_unique && other_is_read => {
                 let records = seen.aliases.iter().chain([&row.id]);
                 let restricted = self
@@ -200,6 +203,16 @@ impl Batch<'_> {
                 self.done(row, Class::Parked, Vec::new());
             }
         }
+    }
+
+    /// Whether a create for this record was tried under another key, and may have been applied: until that is known, there may
+    /// be a partner that its key does not tell of.
+    pub fn is_lost_elsewhere(&self, source: Side, seen: &Observation) -> bool {
+        let policy = self.context.policy();
+        let lost = self.context.lost_creates.of(source, &seen.id);
+        lost.is_some_and(|lost| {
+            policy.match_key(source.other(), &lost.patch) != policy.match_key(source, &seen.fields)
+        })
     }
 
     /// Whether an operator's word about a partner can be carried out: one that is gone, or linked, leaves the question
@@ -351,6 +364,7 @@ impl Batch<'_> {
             and_more: false,
             overrules: None,
             told: self.facts.told(source, &seen.id).to_vec(),
+            lost: None,
         });
         id
     }
