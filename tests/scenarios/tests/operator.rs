@@ -219,6 +219,36 @@ async fn mass_deletes_are_held_listed_approved_or_rejected() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_first_sync_fills_those_who_opted_out_however_many_they_are() {
+    let pair = pair(
+        "valves = { deletes = { count = 10, percent = 10 }, creates = { count = 100, percent = 20 }, \
+         changes = { count = 1, percent = 0 } }",
+    )
+    .await;
+    let everybody = ["ann", "bo", "cia", "dag"];
+    for name in everybody {
+        in_crm(&pair, name);
+        in_list(&pair, name);
+        edit_list(&pair, name, json!({ "LNAME": "EK" }));
+        pair.hubspot
+            .act(json!({ "act": "unsubscribe", "email": email(name) }));
+    }
+    // Opt-outs go first, so that everything else of these pairs is planned once more.
+    settle(&pair).await;
+    assert_eq!(waiting(&pair, Waiting::All).await, []);
+    for name in everybody {
+        assert_eq!(merge_field(&pair, name, "LNAME"), "Ek");
+    }
+    // Later it takes somebody's word to change more than one.
+    later(&pair);
+    for name in everybody {
+        edit_crm(&pair, name, json!({ "lastname": "Al" }));
+    }
+    settle(&pair).await;
+    assert_eq!(waiting(&pair, Waiting::Holds).await.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_parked_record_is_retried_or_dropped() {
     let mut pair = pair("").await;
     let usual = r#"{ a = "lastname", b = "LNAME" }"#;

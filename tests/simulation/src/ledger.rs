@@ -28,6 +28,8 @@ pub(crate) struct LinkFacts {
     pub ended: bool,
     /// The world's step when they became one.
     pub since: u64,
+    /// The rules of fields in which the two were reconciled.
+    pub reconciled: BTreeSet<String>,
 }
 
 /// A write that was decided.
@@ -444,6 +446,7 @@ impl Ledger {
                     records: [link.a.clone(), link.b.clone()],
                     ended: link.base.ended,
                     since,
+                    reconciled: link.base.fields.keys().cloned().collect(),
                 },
             );
         }

@@ -49,7 +49,9 @@ impl Batch<'_> {
                 continue;
             }
             let about = format!("{}{}", subject::HOLD_CHANGE, rule.name);
-            let passage = Self::passage(told, &about, || self.meter.change(&rule.name));
+            // Pairs that were made in this run meet here if their opt-outs had to go first.
+            let meets = !link.base.fields.contains_key(&rule.name);
+            let passage = Self::passage(told, &about, || self.meter.change(&rule.name, meets));
             if matches!(passage, Passage::Passes) {
                 continue;
             }
