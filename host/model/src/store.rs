@@ -540,7 +540,8 @@ pub enum Change {
     PutIntents(Vec<Intent>),
     /// Writes that are settled or given up.
     RemoveIntents(Vec<String>),
-    /// Decisions left to a person; replaces what is known about the same side, record and subject.
+    /// Decisions left to a person; replaces what is known about the same side, record and subject, but for the time since when
+    /// it is undecided.
     PutConflicts(Vec<Conflict>),
     /// Every conflict about these records that is not about one of `keep` is over.
     RemoveConflicts {
