@@ -282,7 +282,8 @@ fn reference(side: Side, record: &RecordId, about: &str) -> String {
     hex::encode(&hasher.finalize()[..5])
 }
 
-/// What an operator said about a conflict or a hold. It stays until a run has carried it out.
+/// What an operator said about a conflict or a hold. It stays until a run has carried it out; that something is not to be done
+/// stays for as long as it is about the same.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Decision {
     /// As in the conflict.
@@ -297,6 +298,9 @@ pub struct Decision {
     pub at: Timestamp,
     /// Who said it, for the journal.
     pub by: String,
+    /// Of a rejection that was carried out: what it was about. About the same, nobody is asked again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<String>,
 }
 
 /// What can be said about a conflict or a hold.
@@ -309,7 +313,7 @@ pub enum Verdict {
     Link(RecordId),
     /// What is held may be done.
     Approve,
-    /// What is held is not done, and is not asked about again unless the records change.
+    /// What was asked about is not done, and is not asked about again unless it changes.
     Reject,
 }
 

@@ -159,6 +159,18 @@ async fn records_with_one_key_are_linked_by_an_operator_or_left_apart() {
     assert_eq!(told.partner, Some(partner));
     assert_eq!(waiting(&pair, Waiting::All).await, []);
     assert_eq!(pair.mailchimp.dump().len(), 1, "nobody was created");
+    // Nobody is asked again because of a change that has nothing to do with it.
+    for name in ["Bosse", "Bo"] {
+        later(&pair);
+        edit_crm(&pair, "bo", json!({ "firstname": name }));
+        settle(&pair).await;
+        assert_eq!(waiting(&pair, Waiting::All).await, []);
+    }
+    // Another number may be somebody else's.
+    later(&pair);
+    edit_crm(&pair, "bo", json!({ "phone": "+46701740606" }));
+    settle(&pair).await;
+    assert_eq!(pair.mailchimp.dump().len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

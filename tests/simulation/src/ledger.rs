@@ -356,8 +356,10 @@ impl Notes {
                 refetch: true,
             } => self.owed.extend(ids.iter().map(|id| (*side, id.clone()))),
             Change::PutDecisions(decisions) => {
-                self.decisions.extend(decisions.iter().cloned());
-                for decision in decisions {
+                // What was carried out and is remembered is nothing new.
+                let new = decisions.iter().filter(|decision| decision.of.is_none());
+                self.decisions.extend(new.clone().cloned());
+                for decision in new {
                     match decision.verdict {
                         Verdict::Approve => self.approvals += 1,
                         Verdict::Reject => self.left.push((

@@ -240,6 +240,7 @@ fn decision() -> impl Strategy<Value = Decision> {
             verdict,
             at,
             by: "an operator".to_owned(),
+            of: None,
         }
     })
 }

@@ -380,6 +380,7 @@ pub(super) fn decision(record: &str, about: &str, verdict: Verdict) -> Decision 
         verdict,
         at: at(1),
         by: "an operator".to_owned(),
+        of: None,
     }
 }
 

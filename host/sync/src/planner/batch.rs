@@ -1,6 +1,6 @@
 //! The decisions of one batch of records, until they are stored together.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -12,7 +12,8 @@ use samspel_model::intent::{Effect, Intent};
 use samspel_model::journal::{JournalEntry, JournalKind};
 use samspel_model::link::Restriction;
 use samspel_model::store::{
-    Change, Conflict, Dirty, Observation, Parked, RecordRestriction, Step, Verdict, subject,
+    Change, Conflict, Decision, Dirty, Observation, Parked, RecordRestriction, Step, Verdict,
+    subject,
 };
 use samspel_model::{
     Base, ConsentState, FieldBase, Fields, Guard, Link, LinkId, Presence, RecordId, Removal, Side,
@@ -52,6 +53,8 @@ pub(super) struct Batch<'a> {
     conflicts: Vec<Conflict>,
     looked_at: [Vec<(RecordId, Vec<String>)>; 2],
     carried_out: Vec<(Side, RecordId, String)>,
+    /// Rejections that were carried out, with what they are about.
+    rejections: Vec<Decision>,
     /// Records of A that are planned again once their opt-outs are written.
     again: Vec<RecordId>,
     /// Records that are to be fetched, and planned then.
@@ -85,6 +88,7 @@ impl<'a> Batch<'a> {
             conflicts: Vec::new(),
             looked_at: [Vec::new(), Vec::new()],
             carried_out: Vec::new(),
+            rejections: Vec::new(),
             again: Vec::new(),
             ask: [Vec::new(), Vec::new()],
             restrict: Vec::new(),
@@ -267,7 +271,13 @@ impl<'a> Batch<'a> {
             && Guard::OptOutGoesFirst.stands()
             && split_opt_outs(&mut decided);
         let mut subjects = Vec::new();
-        let apart = told.iter().any(|told| told.about == subject::MERGE);
+        let twins = absorbed
+            .iter()
+            .map(|(side, former)| former.record(side.other()).as_str())
+            .collect::<BTreeSet<_>>();
+        let twins = twins.into_iter().collect::<Vec<_>>().join(" ");
+        let apart =
+            !absorbed.is_empty() && self.is_rejected(Side::A, &link.a, subject::MERGE, &twins);
         for (side, mut former) in absorbed {
             let twin = former.record(side.other()).clone();
             let side = side.other();
@@ -661,6 +671,25 @@ impl<'a> Batch<'a> {
             .map(|told| told.verdict.clone())
     }
 
+    /// Whether an operator said that something about a record is not to be done. `of`: what it is about now. That stays said for
+    /// as long as it is about the same; about something else, it is asked again.
+    pub fn is_rejected(&mut self, side: Side, id: &RecordId, about: &str, of: &str) -> bool {
+        let mut told = self.facts.told(side, id).iter();
+        let Some(rejection) = told.find(|told| {
+            told.about == about
+                && told.verdict == Verdict::Reject
+                && told.of.as_deref().is_none_or(|known| known == of)
+        }) else {
+            return false;
+        };
+        let rejection = Decision {
+            of: Some(of.to_owned()),
+            ..rejection.clone()
+        };
+        self.rejections.push(rejection);
+        true
+    }
+
     /// Stores everything that was decided, with the writes that it leads to.
     pub async fn store(mut self) -> Result<Planned, SyncError> {
         self.planned.meter = Some(self.meter.clone());
@@ -720,6 +749,7 @@ impl<'a> Batch<'a> {
             changes.push(Change::Unpark { side, ids });
         }
         changes.push(Change::RemoveDecisions(self.carried_out));
+        changes.push(Change::PutDecisions(self.rejections));
         changes.push(Change::PutConflicts(self.conflicts));
         changes.push(Change::Park(self.parked));
         if Guard::IntentBeforeWrite.stands() {

@@ -89,13 +89,12 @@ impl Batch<'_> {
                 self.link(row, seen, &partner);
                 return;
             }
-            Some(Verdict::Reject) => {
-                self.skip(row, Skip::Rejected);
-                return;
-            }
             _ => {}
         }
-        if self.verdict(side, &row.id, subject::MERGE) == Some(Verdict::Reject) {
+        let concerned = self.concerned(&key);
+        if self.is_rejected(side, &row.id, subject::IDENTITY, &concerned)
+            || self.is_rejected(side, &row.id, subject::MERGE, &key)
+        {
             self.skip(row, Skip::Rejected);
             return;
         }
@@ -166,13 +165,26 @@ impl Batch<'_> {
         }
     }
 
+    /// What a question about who somebody is is about: a key, and the records that have it.
+    fn concerned(&self, key: &str) -> String {
+        let mut records: Vec<String> = Side::BOTH
+            .into_iter()
+            .flat_map(|side| {
+                let records = self.facts.with_key(side, key).iter();
+                records.map(move |id| format!("{side} {id}"))
+            })
+            .collect();
+        records.sort();
+        format!("{key}: {}", records.join(", "))
+    }
+
     fn create_partner(&mut self, row: Dirty, seen: &Observation, restricted: &Restrictions) {
         let (context, side) = (self.context, row.side);
         match plan_create(context.policy(), side, seen, restricted, context.now()) {
             CreatePlan::Create(new) => {
                 let held = match self.verdict(side, &row.id, subject::HOLD_CREATE) {
                     Some(Verdict::Approve) => false,
-                    Some(Verdict::Reject) => {
+                    _ if self.is_rejected(side, &row.id, subject::HOLD_CREATE, &seen.hash) => {
                         self.skip(row, Skip::Rejected);
                         return;
                     }
