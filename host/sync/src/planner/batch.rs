@@ -55,8 +55,10 @@ pub(super) struct Batch<'a> {
     carried_out: Vec<(Side, RecordId, String)>,
     /// Rejections that were carried out, with what they are about.
     rejections: Vec<Decision>,
-    /// Records of A that are planned again once their opt-outs are written.
-    again: Vec<RecordId>,
+    /// Records that are planned again once this is stored.
+    again: [Vec<RecordId>; 2],
+    /// Links whose survivors are to be matched anew.
+    dissolved: Vec<LinkId>,
     /// Records that are to be fetched, and planned then.
     ask: [Vec<RecordId>; 2],
     restrict: Vec<RecordRestriction>,
@@ -89,7 +91,8 @@ impl<'a> Batch<'a> {
             looked_at: [Vec::new(), Vec::new()],
             carried_out: Vec::new(),
             rejections: Vec::new(),
-            again: Vec::new(),
+            again: [Vec::new(), Vec::new()],
+            dissolved: Vec::new(),
             ask: [Vec::new(), Vec::new()],
             restrict: Vec::new(),
             lifted: [Vec::new(), Vec::new()],
@@ -189,7 +192,7 @@ impl<'a> Batch<'a> {
         self.done_links.insert(link.id.clone());
         self.end(&mut link);
         self.links.push(link);
-        self.again.push(other.a);
+        self.again[Side::A.index()].push(other.a);
         self.done(row, Class::Noop, Vec::new());
     }
 
@@ -612,6 +615,12 @@ impl<'a> Batch<'a> {
         self.conflicts.push(conflict);
     }
 
+    /// The survivor of a link is to be matched anew.
+    pub fn dissolve(&mut self, survivor: Side, link: &Link) {
+        self.dissolved.push(link.id.clone());
+        self.again[survivor.index()].push(link.record(survivor).clone());
+    }
+
     /// A record is to be fetched, and planned then.
     pub fn ask_again(&mut self, side: Side, id: RecordId) {
         self.ask[side.index()].push(id);
@@ -735,6 +744,7 @@ impl<'a> Batch<'a> {
         }
         let mut changes = Vec::new();
         changes.push(Change::PutLinks(self.links));
+        changes.push(Change::RemoveLinks(self.dissolved));
         for (side, restrictions) in Side::BOTH.into_iter().zip(self.lifted) {
             let endpoint = self.context.endpoint(side).clone();
             changes.push(Change::Lift {
@@ -756,11 +766,13 @@ impl<'a> Batch<'a> {
             changes.push(Change::PutIntents(self.planned.intents.clone()));
         }
         changes.push(Change::Clean(self.clean));
-        changes.push(Change::MarkDirty {
-            side: Side::A,
-            ids: self.again,
-            refetch: false,
-        });
+        for (side, ids) in Side::BOTH.into_iter().zip(self.again) {
+            changes.push(Change::MarkDirty {
+                side,
+                ids,
+                refetch: false,
+            });
+        }
         for (side, ids) in Side::BOTH.into_iter().zip(self.ask) {
             changes.push(Change::MarkDirty {
                 side,

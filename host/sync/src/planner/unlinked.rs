@@ -283,6 +283,12 @@ impl Batch<'_> {
         self.pair(row, link, pair, true);
     }
 
+    /// Whether a side has a record with the key of the other side's.
+    fn has_candidate(&self, side: Side, seen: &Observation) -> bool {
+        let key = self.context.policy().match_key(side.other(), &seen.fields);
+        key.is_some_and(|key| !self.facts.with_key(side, &key).is_empty())
+    }
+
     /// The survivor was edited after its partner was deleted: an edit beats a delete.
     pub fn recreate(
         &mut self,
@@ -318,6 +324,16 @@ impl Batch<'_> {
                 );
                 let intent = self.create(source, survivor, *new, Some(&link.id));
                 intents.push(intent);
+                Class::Noop
+            }
+            CreatePlan::Skip(_) if self.has_candidate(side, survivor) => {
+                self.note(
+                    JournalKind::Unlinked,
+                    Some(link),
+                    None,
+                    json!({ "why": "a record was deleted while the other was edited; another one has its key now" }),
+                );
+                self.dissolve(source, link);
                 Class::Noop
             }
             CreatePlan::Skip(reason) => {
