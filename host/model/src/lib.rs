@@ -2,7 +2,7 @@
 //!
 //! This crate knows nothing about wasmtime, SQL or HTTP. [`record`], [`schema`], [`change`] and
 //! [`write`](mod@write) mirror the contract in `wit/`; [`link`], [`intent`] and [`journal`] are what the sync engine
-//! keeps; [`connector`], [`hook`], [`store`], [`registry`], [`clock`], [`access`] are the ports; [`guard`] names what the
+//! keeps; [`proof`] is what a notification says for itself; [`connector`], [`hook`], [`store`], [`registry`], [`clock`], [`access`] are the ports; [`guard`] names what the
 //! simulation takes away.
 
 pub mod access;
@@ -16,6 +16,7 @@ pub mod hook;
 pub mod intent;
 pub mod journal;
 pub mod link;
+pub mod proof;
 pub mod record;
 pub mod registry;
 pub mod schema;
