@@ -113,6 +113,24 @@ pub fn settle(
     base.ended = false;
 }
 
+/// What a create that was tried makes true of the record with its key that was found since, and that people may have changed:
+/// fields that hold what was to be written. In everything else the two meet for the first time.
+pub fn adopted(intent: &Intent, now: &Entity, policy: &Policy) -> Base {
+    let target = intent.target;
+    let fields = intent.base.fields.iter().filter_map(|(name, planned)| {
+        let rule = policy.fields.iter().find(|rule| &rule.name == name)?;
+        let value = now.fields.get(rule.field(target))?;
+        let mut images = planned.clone();
+        let same = rule.normalizer.same(value, planned.image(target));
+        *merge::image_mut(&mut images, target) = value.clone();
+        same.then(|| (name.clone(), images))
+    });
+    Base {
+        fields: fields.collect(),
+        ..Base::default()
+    }
+}
+
 /// Lays base entries that are true without a write over a link's base.
 pub fn advance(base: &mut Base, entries: Base) {
     base.fields.extend(entries.fields);

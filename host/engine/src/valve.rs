@@ -11,8 +11,8 @@ use crate::spec::{Threshold, ValveSpec};
 pub struct Meter {
     valves: ValveSpec,
     links: u64,
-    /// Everything is created on the first sync.
-    creates_are_free: bool,
+    /// The first sync is not complete: everything is created, and whoever meets for the first time may be changed.
+    first: bool,
     creates: u64,
     changes: BTreeMap<String, u64>,
     removals: u64,
@@ -24,7 +24,7 @@ impl Meter {
         Self {
             valves,
             links,
-            creates_are_free: first,
+            first,
             creates: 0,
             changes: BTreeMap::new(),
             removals: 0,
@@ -33,14 +33,18 @@ impl Meter {
 
     /// Whether one more record may be created. It is counted if so.
     pub fn create(&mut self) -> bool {
-        let free = self.creates_are_free || !Guard::CreateValve.stands();
+        let free = self.first || !Guard::CreateValve.stands();
         let allowed = free || self.creates < most(self.valves.creates, self.links);
         self.creates += u64::from(allowed);
         allowed
     }
 
-    /// Whether a field may be changed in one more record. It is counted if so.
-    pub fn change(&mut self, rule: &str) -> bool {
+    /// Whether a field may be changed in one more record. It is counted if so. `meets`: the two records meet in it for the
+    /// first time, which is what a first sync is for, and what its plan was agreed to for.
+    pub fn change(&mut self, rule: &str, meets: bool) -> bool {
+        if meets && self.first {
+            return true;
+        }
         let most = most(self.valves.changes, self.links);
         let changed = match self.changes.get_mut(rule) {
             Some(changed) => changed,
@@ -97,8 +101,23 @@ mod tests {
     #[test]
     fn each_field_has_a_valve_of_its_own() {
         let mut meter = Meter::new(ValveSpec::default(), 0, false);
-        let made = (0..1_000).filter(|_| meter.change("name=name")).count() as u64;
+        let made = (0..1_000)
+            .filter(|_| meter.change("name=name", false))
+            .count() as u64;
         assert_eq!(made, ValveSpec::default().changes.count);
-        assert!(meter.change("phone=phone"));
+        assert!(meter.change("phone=phone", false));
+    }
+
+    #[test]
+    fn who_meets_in_the_first_sync_is_changed_without_bound_and_later_is_not() {
+        let made = |first, meets| {
+            let mut meter = Meter::new(ValveSpec::default(), 0, first);
+            let changed = (0..1_000).filter(|_| meter.change("name=name", meets));
+            changed.count() as u64
+        };
+        let most = ValveSpec::default().changes.count;
+        assert_eq!(made(true, true), 1_000);
+        assert_eq!(made(true, false), most, "people changed them meanwhile");
+        assert_eq!(made(false, true), most, "a field was added to the sync");
     }
 }

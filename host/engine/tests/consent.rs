@@ -178,6 +178,7 @@ fn intent(effect: Effect, consents: Vec<samspel_model::Consent>) -> Intent {
         and_more: false,
         overrules: None,
         told: Vec::new(),
+        lost: None,
     }
 }
 

@@ -65,6 +65,8 @@ pub enum Guard {
     ParkedStaysParked,
     /// A commit under a lost lease is refused.
     LeaseFence,
+    /// A create that was looked for in vain is looked for again, under the key that it had, before one is made under another.
+    LostCreateIsRemembered,
     /// Every record that leaves the queue is counted once.
     EveryRecordIsCounted,
     /// So many calls at once, and no more.
@@ -73,7 +75,7 @@ pub enum Guard {
 
 impl Guard {
     /// All of them.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::ThreeWayMerge,
         Self::OnlyPatchedFieldsAdvance,
         Self::WhatTheRemoteHolds,
@@ -103,6 +105,7 @@ impl Guard {
         Self::OscillationBreaker,
         Self::ParkedStaysParked,
         Self::LeaseFence,
+        Self::LostCreateIsRemembered,
         Self::EveryRecordIsCounted,
         Self::CallsAreBounded,
     ];

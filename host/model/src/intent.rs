@@ -73,4 +73,8 @@ pub struct Intent {
     /// What operators had said about the records. It holds again if the write is given up.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub told: Vec<Decision>,
+    /// Of a create that may have been applied: when it was looked for in vain. What a search does not show yet may be there
+    /// all the same, so that it stays stored, with the key under which it was tried. It is no longer under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost: Option<Timestamp>,
 }

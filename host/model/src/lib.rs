@@ -2,7 +2,7 @@
 //!
 //! This crate knows nothing about wasmtime, SQL or HTTP. [`record`], [`schema`], [`change`] and
 //! [`write`](mod@write) mirror the contract in `wit/`; [`link`], [`intent`] and [`journal`] are what the sync engine
-//! keeps; [`connector`], [`hook`], [`store`], [`registry`], [`clock`], [`access`] are the ports; [`guard`] names what the
+//! keeps; [`proof`] is what a notification says for itself; [`connector`], [`hook`], [`store`], [`registry`], [`clock`], [`access`] are the ports; [`guard`] names what the
 //! simulation takes away.
 
 pub mod access;
@@ -17,6 +17,7 @@ pub mod intent;
 pub mod journal;
 pub mod link;
 pub mod notice;
+pub mod proof;
 pub mod record;
 pub mod registry;
 pub mod schema;

@@ -283,7 +283,8 @@ fn reference(side: Side, record: &RecordId, about: &str) -> String {
     hex::encode(&hasher.finalize()[..5])
 }
 
-/// What an operator said about a conflict or a hold. It stays until a run has carried it out.
+/// What an operator said about a conflict or a hold. It stays until a run has carried it out; that something is not to be done
+/// stays for as long as it is about the same.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Decision {
     /// As in the conflict.
@@ -298,6 +299,9 @@ pub struct Decision {
     pub at: Timestamp,
     /// Who said it, for the journal.
     pub by: String,
+    /// Of a rejection that was carried out: what it was about. About the same, nobody is asked again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<String>,
 }
 
 /// What can be said about a conflict or a hold.
@@ -311,7 +315,7 @@ pub enum Verdict {
     Link(RecordId),
     /// What is held may be done.
     Approve,
-    /// What is held is not done, and is not asked about again unless the records change.
+    /// What was asked about is not done, and is not asked about again unless it changes.
     Reject,
 }
 
@@ -545,7 +549,8 @@ pub enum Change {
     PutIntents(Vec<Intent>),
     /// Writes that are settled or given up.
     RemoveIntents(Vec<String>),
-    /// Decisions left to a person; replaces what is known about the same side, record and subject.
+    /// Decisions left to a person; replaces what is known about the same side, record and subject, but for the time since when
+    /// it is undecided.
     PutConflicts(Vec<Conflict>),
     /// Every conflict about these records that is not about one of `keep` is over.
     RemoveConflicts {

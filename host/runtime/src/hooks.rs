@@ -3,8 +3,6 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use samspel_model::Failure;
@@ -12,7 +10,7 @@ use samspel_model::hook::{
     CodeEncoding, Hint, HmacScheme, HookDescriptor, HookReceipt, HookReplies, HookReply,
     HookRequest, HookScope, HookSubscription, Notified, Proof, SentAt, SignedPart, TimeUnit,
 };
-use thiserror::Error;
+use samspel_model::proof::{Signed, Unproven};
 use tracing::Instrument;
 use wasmtime::Store;
 
@@ -34,28 +32,6 @@ pub struct LoadedHooks {
     pre: HooksOnlyPre<State>,
     /// What the component says about them.
     pub descriptor: Arc<HookDescriptor>,
-}
-
-/// Why a notification is not believed.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum Unproven {
-    /// It does not carry what would prove it.
-    #[error("it has no usable header `{0}`")]
-    NoHeader(String),
-    /// Somebody else made the code, or something was changed.
-    #[error("its authentication code is wrong")]
-    WrongCode,
-    /// It was sent too long ago, or in the future: perhaps it is repeated by somebody else.
-    #[error("it was sent {off} seconds from now, more than the {tolerance} that are taken")]
-    Untimely {
-        /// By how much, in seconds.
-        off: u64,
-        /// What is taken.
-        tolerance: u32,
-    },
-    /// The host does not have the key.
-    #[error("it cannot be checked: {0}")]
-    NoKey(String),
 }
 
 impl LoadedHooks {
@@ -186,23 +162,7 @@ impl BoundHooks {
         let Proof::Hmac(scheme) = &self.hooks.descriptor.proof else {
             return Ok(());
         };
-        let code = code(scheme, request)?;
-        let sent = match &scheme.sent_at {
-            Some(sent_at) => timely(sent_at, request, now)?,
-            None => "",
-        };
-        let message: Vec<u8> = scheme
-            .message
-            .iter()
-            .flat_map(|part| match part {
-                SignedPart::Method => request.method.as_bytes(),
-                SignedPart::Url => url.as_bytes(),
-                SignedPart::Body => &request.body,
-                SignedPart::SentAt => sent.as_bytes(),
-                SignedPart::Text(text) => text.as_bytes(),
-            })
-            .copied()
-            .collect();
+        let Signed { message, code } = scheme.signed(request, url, now)?;
         let unknown = || Unproven::NoKey(format!("`{}` is not known", scheme.algorithm));
         let algorithm = Algorithm::named(&scheme.algorithm).ok_or_else(unknown)?;
         let outbound = &self.connector.outbound;
@@ -334,42 +294,4 @@ fn reply(said: wit::Reply) -> Result<HookReply, String> {
         headers: said.headers,
         body: said.body,
     })
-}
-
-/// The authentication code that a notification carries.
-fn code(scheme: &HmacScheme, request: &HookRequest) -> Result<Vec<u8>, Unproven> {
-    let absent = || Unproven::NoHeader(scheme.header.clone());
-    let text = request.header(&scheme.header).ok_or_else(absent)?;
-    let text = text
-        .trim()
-        .strip_prefix(&scheme.prefix)
-        .ok_or_else(absent)?;
-    match scheme.encoding {
-        CodeEncoding::Hex => hex::decode(text).map_err(|_| absent()),
-        CodeEncoding::Base64 => STANDARD.decode(text).map_err(|_| absent()),
-    }
-}
-
-/// The text that says when it was sent, if that is near enough.
-fn timely<'a>(
-    sent_at: &SentAt,
-    request: &'a HookRequest,
-    now: Timestamp,
-) -> Result<&'a str, Unproven> {
-    let absent = || Unproven::NoHeader(sent_at.header.clone());
-    let text = request.header(&sent_at.header).ok_or_else(absent)?.trim();
-    let number: i64 = text.parse().map_err(|_| absent())?;
-    let sent = match sent_at.unit {
-        TimeUnit::Seconds => Timestamp::from_second(number),
-        TimeUnit::Milliseconds => Timestamp::from_millisecond(number),
-    }
-    .map_err(|_| absent())?;
-    let off = now.duration_since(sent).unsigned_abs().as_secs();
-    if off > u64::from(sent_at.tolerance) {
-        return Err(Unproven::Untimely {
-            off,
-            tolerance: sent_at.tolerance,
-        });
-    }
-    Ok(text)
 }

@@ -28,5 +28,6 @@ pub use component::{CONTRACT, LoadedConnector};
 pub use engine::{Runtime, RuntimeOptions};
 pub use error::{BindError, LoadError};
 pub use guest::GuestStats;
-pub use hooks::{BoundHooks, LoadedHooks, Unproven};
+pub use hooks::{BoundHooks, LoadedHooks};
 pub use limits::Limits;
+pub use samspel_model::proof::Unproven;

@@ -337,7 +337,9 @@ impl Applying<'_> {
             "INSERT INTO conflict (tenant, sync, side, record, about, at, body) \
              SELECT ?1, ?2, value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4 \
              FROM json_each(?3) WHERE true \
-             ON CONFLICT (tenant, sync, side, record, about) DO UPDATE SET at = excluded.at, body = excluded.body",
+             ON CONFLICT (tenant, sync, side, record, about) DO UPDATE SET body = json_set(excluded.body, '$.at', \
+               CASE WHEN json_valid(body) THEN coalesce(body ->> '$.at', excluded.body ->> '$.at') \
+               ELSE excluded.body ->> '$.at' END)",
             &rows,
         )
         .await

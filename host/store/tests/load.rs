@@ -91,6 +91,7 @@ fn intent(number: u64) -> Intent {
         and_more: false,
         overrules: None,
         told: vec![],
+        lost: None,
     }
 }
 

@@ -18,6 +18,7 @@ use serde_json::Value;
 use crate::error::SyncError;
 use crate::observing::Lost;
 use crate::offers::Offered;
+use crate::recovery::LostCreates;
 use crate::retry::retry;
 use crate::{Party, SyncParts};
 
@@ -154,6 +155,8 @@ pub struct Context {
     observing: [tokio::sync::Mutex<()>; 2],
     /// Creates that were sent in this run, perhaps, and given up.
     tried: Mutex<HashSet<String>>,
+    /// Creates that may have been applied and were looked for in vain.
+    pub lost_creates: LostCreates,
     /// When the lease was last known to be ours.
     renewed: Mutex<Timestamp>,
 }
@@ -178,6 +181,7 @@ impl Context {
             run: parts.ids.next(),
             in_flight: Mutex::default(),
             tried: Mutex::default(),
+            lost_creates: LostCreates::default(),
             settling: tokio::sync::Mutex::default(),
             renewed: Mutex::new(parts.clock.now()),
             observing: [tokio::sync::Mutex::default(), tokio::sync::Mutex::default()],

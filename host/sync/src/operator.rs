@@ -334,6 +334,7 @@ impl Operator {
                     verdict: verdict.clone(),
                     at,
                     by: self.owner.clone(),
+                    of: None,
                 })
                 .collect(),
         )];

@@ -138,6 +138,7 @@ mod tests {
             and_more: false,
             overrules: None,
             told: Vec::new(),
+            lost: None,
         }
     }
 

@@ -4,13 +4,15 @@
 //! is given up and both records are planned again from what was found. Nothing is sent twice on a guess. A create that
 //! ended half way is completed.
 
+mod lost;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use samspel_engine::{Policy, settle};
 use samspel_model::intent::{Effect, Intent};
 use samspel_model::store::{Source, Step};
-use samspel_model::{Entity, Fetched, Fields, Outcome, RecordId, Side, Update, WriteOp};
+use samspel_model::{Entity, Fetched, Fields, Guard, Outcome, RecordId, Side, Update, WriteOp};
 use serde_json::Value;
 
 use crate::context::Context;
@@ -20,6 +22,8 @@ use crate::retry::retry;
 use crate::writer::{
     Found, NOT_APPLIED, Resolution, Tally, Written, settle_all, withdraw_outdated_opt_ins,
 };
+
+pub use lost::LostCreates;
 
 /// How many intents are looked at together.
 const BATCH: u32 = 200;
@@ -37,34 +41,48 @@ pub async fn recover(context: &Arc<Context>) -> Result<Vec<Tally>, SyncError> {
             return Ok(tallies);
         };
         after = Some(last.id.clone());
+        let (lost, open): (Vec<Intent>, Vec<Intent>) = intents
+            .into_iter()
+            .partition(|intent| intent.lost.is_some());
         tracing::info!(
-            intents = intents.len(),
+            open = open.len(),
+            lost = lost.len(),
             "finding out what became of writes that an earlier run left open"
         );
-        for side in Side::BOTH {
-            let open: Vec<Intent> = intents
-                .iter()
-                .filter(|intent| intent.target == side)
-                .cloned()
-                .collect();
-            if open.is_empty() {
-                continue;
-            }
-            {
-                let mut in_flight = context.in_flight();
-                for intent in &open {
-                    in_flight.add(intent);
-                }
-            }
-            let sent = context.store().sequence();
-            let resolutions = find_out(context, side, open).await?;
-            tallies.push(
-                settle_all(context, side, Step::Recover, sent, resolutions)
-                    .await?
-                    .tally,
-            );
-        }
+        tallies.extend(recover_open(context, open).await?);
+        tallies.extend(lost::recall(context, lost).await?);
     }
+}
+
+async fn recover_open(
+    context: &Arc<Context>,
+    intents: Vec<Intent>,
+) -> Result<Vec<Tally>, SyncError> {
+    let mut tallies = Vec::new();
+    for side in Side::BOTH {
+        let open: Vec<Intent> = intents
+            .iter()
+            .filter(|intent| intent.target == side)
+            .cloned()
+            .collect();
+        if open.is_empty() {
+            continue;
+        }
+        {
+            let mut in_flight = context.in_flight();
+            for intent in &open {
+                in_flight.add(intent);
+            }
+        }
+        let sent = context.store().sequence();
+        let resolutions = find_out(context, side, open).await?;
+        tallies.push(
+            settle_all(context, side, Step::Recover, sent, resolutions)
+                .await?
+                .tally,
+        );
+    }
+    Ok(tallies)
 }
 
 /// Asks the remote what became of these writes.
@@ -156,7 +174,8 @@ async fn find_out_creates(
     let mut taken: HashSet<RecordId> = HashSet::new();
     let mut resolutions = Vec::with_capacity(intents.len());
     let mut halves = Vec::new();
-    for (intent, entities) in intents.into_iter().zip(found) {
+    for (mut intent, entities) in intents.into_iter().zip(found) {
+        let alone = entities.len() == 1;
         let mut free: Vec<Entity> = entities
             .into_iter()
             .filter(|entity| !linked.contains(&entity.id) && !taken.contains(&entity.id))
@@ -174,6 +193,11 @@ async fn find_out_creates(
             _ => applied,
         };
         let Some(index) = done.or(half).or((!free.is_empty()).then_some(0)) else {
+            // A search that shows nothing is believed the second time, when everything of then must be in it.
+            intent.lost = match intent.lost {
+                None if Guard::LostCreateIsRemembered.stands() => Some(context.now()),
+                _ => None,
+            };
             resolutions.push(Resolution::Abandoned(intent, Found::Nothing, NOT_APPLIED));
             continue;
         };
@@ -185,7 +209,15 @@ async fn find_out_creates(
             resolutions.push(Resolution::Done(intent, written));
         } else if half.is_some() {
             halves.push((intent, entity));
+        } else if alone
+            && Guard::LostCreateIsRemembered.stands()
+            && context.policy().takes_part(side, &entity.fields) == Ok(true)
+        {
+            // Left to the planner, it would be nobody's once the source has another key.
+            resolutions.push(Resolution::Adopted(intent, Box::new(entity)));
         } else {
+            // Whose it is can be told by a person only.
+            intent.lost = None;
             resolutions.push(Resolution::Abandoned(
                 intent,
                 Found::Record(Box::new(entity), Source::Listing),

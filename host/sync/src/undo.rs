@@ -428,6 +428,7 @@ impl Undo<'_> {
             and_more: false,
             overrules: None,
             told: Vec::new(),
+            lost: None,
         }
     }
 

@@ -70,6 +70,8 @@ pub enum Resolution {
     Done(Intent, Option<Box<Written>>),
     /// It was certainly or apparently not applied: the records are planned again from what was found.
     Abandoned(Intent, Found, &'static str),
+    /// A create may have been applied, and the only record with its key says something else: the two belong together.
+    Adopted(Intent, Box<Entity>),
     /// The remote will not take it. `suppressed`: for the person's protection.
     Refused {
         intent: Intent,

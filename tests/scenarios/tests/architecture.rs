@@ -24,7 +24,7 @@ const OUTSIDE: [&str; 6] = [
     "axum",
 ];
 
-const RULES: [Rule; 9] = [
+const RULES: [Rule; 10] = [
     Rule {
         krate: "samspel-model",
         knows: &[],
@@ -77,6 +77,17 @@ const RULES: [Rule; 9] = [
         without: &["sqlx", "wasmtime", "wasmtime-wasi", "axum", "clap"],
     },
     Rule {
+        krate: "samspel-operations",
+        knows: &[
+            "samspel-model",
+            "samspel-engine",
+            "samspel-runtime",
+            "samspel-sync",
+            "samspel-installation",
+        ],
+        without: &["sqlx", "wasmtime", "wasmtime-wasi", "axum", "reqwest", "clap"],
+    },
+    Rule {
         krate: "samspel-server",
         knows: &[
             "samspel-model",
@@ -84,6 +95,7 @@ const RULES: [Rule; 9] = [
             "samspel-sync",
             "samspel-scheduler",
             "samspel-installation",
+            "samspel-operations",
         ],
         without: &["sqlx", "wasmtime", "wasmtime-wasi", "reqwest", "clap"],
     },
@@ -96,6 +108,7 @@ const RULES: [Rule; 9] = [
             "samspel-runtime",
             "samspel-sync",
             "samspel-installation",
+            "samspel-operations",
             "samspel-server",
         ],
         without: &["sqlx", "wasmtime", "wasmtime-wasi", "axum", "oci-client"],

@@ -159,6 +159,18 @@ async fn records_with_one_key_are_linked_by_an_operator_or_left_apart() {
     assert_eq!(told.partner, Some(partner));
     assert_eq!(waiting(&pair, Waiting::All).await, []);
     assert_eq!(pair.mailchimp.dump().len(), 1, "nobody was created");
+    // Nobody is asked again because of a change that has nothing to do with it.
+    for name in ["Bosse", "Bo"] {
+        later(&pair);
+        edit_crm(&pair, "bo", json!({ "firstname": name }));
+        settle(&pair).await;
+        assert_eq!(waiting(&pair, Waiting::All).await, []);
+    }
+    // Another number may be somebody else's.
+    later(&pair);
+    edit_crm(&pair, "bo", json!({ "phone": "+46701740606" }));
+    settle(&pair).await;
+    assert_eq!(pair.mailchimp.dump().len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -216,6 +228,36 @@ async fn mass_deletes_are_held_listed_approved_or_rejected() {
     settle(&pair).await;
     assert_eq!(archived(&pair), 4, "what was rejected stays");
     assert_eq!(waiting(&pair, Waiting::All).await, []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_sync_fills_those_who_opted_out_however_many_they_are() {
+    let pair = pair(
+        "valves = { deletes = { count = 10, percent = 10 }, creates = { count = 100, percent = 20 }, \
+         changes = { count = 1, percent = 0 } }",
+    )
+    .await;
+    let everybody = ["ann", "bo", "cia", "dag"];
+    for name in everybody {
+        in_crm(&pair, name);
+        in_list(&pair, name);
+        edit_list(&pair, name, json!({ "LNAME": "EK" }));
+        pair.hubspot
+            .act(json!({ "act": "unsubscribe", "email": email(name) }));
+    }
+    // Opt-outs go first, so that everything else of these pairs is planned once more.
+    settle(&pair).await;
+    assert_eq!(waiting(&pair, Waiting::All).await, []);
+    for name in everybody {
+        assert_eq!(merge_field(&pair, name, "LNAME"), "Ek");
+    }
+    // Later it takes somebody's word to change more than one.
+    later(&pair);
+    for name in everybody {
+        edit_crm(&pair, name, json!({ "lastname": "Al" }));
+    }
+    settle(&pair).await;
+    assert_eq!(waiting(&pair, Waiting::Holds).await.len(), 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,8 +8,8 @@ use samspel_engine::SyncSpec;
 use samspel_model::store::Endpoint;
 use samspel_model::{Clock, Failure, RecordId, Side, Store, StoreError};
 use samspel_sync::{
-    Accounts, Confirmation, Operator, Party, RunOptions, RunReport, Silent, Sync, SyncError,
-    SyncParts,
+    Accounts, Confirmation, Offers, Operator, Party, RunOptions, RunReport, Silent, Sync,
+    SyncError, SyncParts,
 };
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -51,6 +51,8 @@ struct Running {
 struct Host {
     process: Arc<Process>,
     store: Arc<dyn Store>,
+    /// What the accounts of each sync were last found to offer: runs that are told what changed take it as it is.
+    offers: Vec<Arc<Offers>>,
 }
 
 /// Plays one story.
@@ -210,6 +212,7 @@ impl Driver {
                     process: Arc::clone(&process),
                     inner: opened.store,
                 }),
+                offers: self.specs.iter().map(|_| Arc::default()).collect(),
                 process,
             });
         }
@@ -285,7 +288,7 @@ impl Driver {
             clock,
             ids: Arc::new(SimIds(Arc::clone(&world))),
             pseudonyms: None,
-            offers: Arc::default(),
+            offers: Arc::clone(&host.offers[index]),
             owner,
             lease_ttl: Duration::from_secs(60),
         });

@@ -28,6 +28,8 @@ pub(crate) struct LinkFacts {
     pub ended: bool,
     /// The world's step when they became one.
     pub since: u64,
+    /// The rules of fields in which the two were reconciled.
+    pub reconciled: BTreeSet<String>,
 }
 
 /// A write that was decided.
@@ -283,7 +285,11 @@ impl Notes {
             Change::PutCursor { side, cursor } => self.cursors.push((*side, cursor.clone())),
             Change::PutLinks(links) => self.links.extend(links.iter().cloned()),
             Change::RemoveLinks(ids) => self.removed_links.extend(ids.iter().cloned()),
-            Change::PutIntents(intents) => self.intents.extend(intents.iter().cloned()),
+            // One that was lost is kept in mind, and is not under way.
+            Change::PutIntents(intents) => {
+                let under_way = intents.iter().filter(|intent| intent.lost.is_none());
+                self.intents.extend(under_way.cloned());
+            }
             Change::RemoveIntents(ids) => self.removed_intents.extend(ids.iter().cloned()),
             Change::PutConflicts(conflicts) => {
                 for conflict in conflicts {
@@ -350,8 +356,10 @@ impl Notes {
                 refetch: true,
             } => self.owed.extend(ids.iter().map(|id| (*side, id.clone()))),
             Change::PutDecisions(decisions) => {
-                self.decisions.extend(decisions.iter().cloned());
-                for decision in decisions {
+                // What was carried out and is remembered is nothing new.
+                let new = decisions.iter().filter(|decision| decision.of.is_none());
+                self.decisions.extend(new.clone().cloned());
+                for decision in new {
                     match decision.verdict {
                         Verdict::Approve => self.approvals += 1,
                         Verdict::Reject => self.left.push((
@@ -440,6 +448,7 @@ impl Ledger {
                     records: [link.a.clone(), link.b.clone()],
                     ended: link.base.ended,
                     since,
+                    reconciled: link.base.fields.keys().cloned().collect(),
                 },
             );
         }

@@ -196,6 +196,7 @@ fn intent() -> impl Strategy<Value = Intent> {
             and_more: false,
             overrules: None,
             told: vec![],
+            lost: None,
         },
     )
 }
@@ -239,6 +240,7 @@ fn decision() -> impl Strategy<Value = Decision> {
             verdict,
             at,
             by: "an operator".to_owned(),
+            of: None,
         }
     })
 }

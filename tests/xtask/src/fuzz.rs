@@ -10,7 +10,12 @@ use crate::error::XtaskError;
 use crate::workspace::Workspace;
 
 /// The programs below `tests/fuzz`, and the longest input of each, in bytes.
-const TARGETS: [(&str, u32); 3] = [("cursors", 512), ("mappings", 256), ("config", 2048)];
+const TARGETS: [(&str, u32); 4] = [
+    ("cursors", 512),
+    ("mappings", 256),
+    ("config", 2048),
+    ("hooks", 1024),
+];
 
 /// For `cargo xtask fuzz`.
 #[derive(Debug, clap::Args)]
@@ -18,7 +23,7 @@ pub struct Args {
     /// How long each target is tried
     #[arg(long, default_value_t = 30)]
     seconds: u32,
-    /// Targets: cursors, mappings, config; all of them if none is named
+    /// Targets: cursors, mappings, config, hooks; all of them if none is named
     #[arg(value_parser = TARGETS.map(|(name, _)| name))]
     targets: Vec<String>,
 }

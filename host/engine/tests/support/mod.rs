@@ -240,6 +240,7 @@ impl World {
                 and_more: false,
                 overrules: None,
                 told: vec![],
+                lost: None,
             };
             let record = &mut self.seen[side.index()];
             for (name, value) in &write.patch {

@@ -55,6 +55,7 @@ pub(super) fn intent(name: &str) -> Intent {
         and_more: false,
         overrules: None,
         told: vec![],
+        lost: None,
     }
 }
 
@@ -223,6 +224,11 @@ pub async fn conflicts_are_replaced_and_removed_by_subject(store: Arc<dyn Store>
     let world = World::new(store).await;
     let mut newer = conflict("1", "email", 3);
     newer.why = "still undecided".to_owned();
+    // It waits since it was first put.
+    let still = Conflict {
+        at: conflict("1", "email", 1).at,
+        ..newer.clone()
+    };
     world
         .commit(vec![
             Change::PutConflicts(vec![
@@ -230,7 +236,7 @@ pub async fn conflicts_are_replaced_and_removed_by_subject(store: Arc<dyn Store>
                 conflict("1", "name", 2),
                 conflict("2", "email", 0),
             ]),
-            Change::PutConflicts(vec![newer.clone()]),
+            Change::PutConflicts(vec![newer]),
         ])
         .await;
     let all = world
@@ -242,8 +248,8 @@ pub async fn conflicts_are_replaced_and_removed_by_subject(store: Arc<dyn Store>
         all,
         [
             conflict("2", "email", 0),
+            still.clone(),
             conflict("1", "name", 2),
-            newer.clone()
         ]
     );
     assert_eq!(
@@ -273,7 +279,7 @@ pub async fn conflicts_are_replaced_and_removed_by_subject(store: Arc<dyn Store>
             .conflicts(SYNC, Waiting::All, 0, 9)
             .await
             .unwrap(),
-        [newer]
+        [still]
     );
     assert_eq!(world.store.counts(SYNC).await.unwrap().conflicts, 1);
 }
@@ -374,6 +380,7 @@ pub(super) fn decision(record: &str, about: &str, verdict: Verdict) -> Decision 
         verdict,
         at: at(1),
         by: "an operator".to_owned(),
+        of: None,
     }
 }
 

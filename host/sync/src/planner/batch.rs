@@ -1,6 +1,6 @@
 //! The decisions of one batch of records, until they are stored together.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -12,7 +12,8 @@ use samspel_model::intent::{Effect, Intent};
 use samspel_model::journal::{JournalEntry, JournalKind};
 use samspel_model::link::Restriction;
 use samspel_model::store::{
-    Change, Conflict, Dirty, Observation, Parked, RecordRestriction, Step, Verdict, subject,
+    Change, Conflict, Decision, Dirty, Observation, Parked, RecordRestriction, Step, Verdict,
+    subject,
 };
 use samspel_model::{
     Base, ConsentState, FieldBase, Fields, Guard, Link, LinkId, Presence, RecordId, Removal, Side,
@@ -52,8 +53,12 @@ pub(super) struct Batch<'a> {
     conflicts: Vec<Conflict>,
     looked_at: [Vec<(RecordId, Vec<String>)>; 2],
     carried_out: Vec<(Side, RecordId, String)>,
-    /// Records of A that are planned again once their opt-outs are written.
-    again: Vec<RecordId>,
+    /// Rejections that were carried out, with what they are about.
+    rejections: Vec<Decision>,
+    /// Records that are planned again once this is stored.
+    again: [Vec<RecordId>; 2],
+    /// Links whose survivors are to be matched anew.
+    dissolved: Vec<LinkId>,
     /// Records that are to be fetched, and planned then.
     ask: [Vec<RecordId>; 2],
     restrict: Vec<RecordRestriction>,
@@ -85,7 +90,9 @@ impl<'a> Batch<'a> {
             conflicts: Vec::new(),
             looked_at: [Vec::new(), Vec::new()],
             carried_out: Vec::new(),
-            again: Vec::new(),
+            rejections: Vec::new(),
+            again: [Vec::new(), Vec::new()],
+            dissolved: Vec::new(),
             ask: [Vec::new(), Vec::new()],
             restrict: Vec::new(),
             lifted: [Vec::new(), Vec::new()],
@@ -185,7 +192,7 @@ impl<'a> Batch<'a> {
         self.done_links.insert(link.id.clone());
         self.end(&mut link);
         self.links.push(link);
-        self.again.push(other.a);
+        self.again[Side::A.index()].push(other.a);
         self.done(row, Class::Noop, Vec::new());
     }
 
@@ -256,7 +263,8 @@ impl<'a> Batch<'a> {
             return;
         }
         if let Some(Ending::Recreate(side)) = decided.ending
-            && !self.is_read(side)
+            && (!self.is_read(side)
+                || self.is_lost_elsewhere(side.other(), &seen[side.other().index()]))
         {
             self.planned.waiting_for_reading += 1;
             return;
@@ -266,7 +274,13 @@ impl<'a> Batch<'a> {
             && Guard::OptOutGoesFirst.stands()
             && split_opt_outs(&mut decided);
         let mut subjects = Vec::new();
-        let apart = told.iter().any(|told| told.about == subject::MERGE);
+        let twins = absorbed
+            .iter()
+            .map(|(side, former)| former.record(side.other()).as_str())
+            .collect::<BTreeSet<_>>();
+        let twins = twins.into_iter().collect::<Vec<_>>().join(" ");
+        let apart =
+            !absorbed.is_empty() && self.is_rejected(Side::A, &link.a, subject::MERGE, &twins);
         for (side, mut former) in absorbed {
             let twin = former.record(side.other()).clone();
             let side = side.other();
@@ -455,6 +469,7 @@ impl<'a> Batch<'a> {
             and_more: and_more && restricts,
             overrules: opt_out(&seen[side.index()]),
             told: self.facts.told(Side::A, &link.a).to_vec(),
+            lost: None,
         });
         id
     }
@@ -486,6 +501,7 @@ impl<'a> Batch<'a> {
             and_more: false,
             overrules: None,
             told: self.facts.told(Side::A, &link.a).to_vec(),
+            lost: None,
         });
         id
     }
@@ -599,6 +615,12 @@ impl<'a> Batch<'a> {
         self.conflicts.push(conflict);
     }
 
+    /// The survivor of a link is to be matched anew.
+    pub fn dissolve(&mut self, survivor: Side, link: &Link) {
+        self.dissolved.push(link.id.clone());
+        self.again[survivor.index()].push(link.record(survivor).clone());
+    }
+
     /// A record is to be fetched, and planned then.
     pub fn ask_again(&mut self, side: Side, id: RecordId) {
         self.ask[side.index()].push(id);
@@ -658,6 +680,25 @@ impl<'a> Batch<'a> {
             .map(|told| told.verdict.clone())
     }
 
+    /// Whether an operator said that something about a record is not to be done. `of`: what it is about now. That stays said for
+    /// as long as it is about the same; about something else, it is asked again.
+    pub fn is_rejected(&mut self, side: Side, id: &RecordId, about: &str, of: &str) -> bool {
+        let mut told = self.facts.told(side, id).iter();
+        let Some(rejection) = told.find(|told| {
+            told.about == about
+                && told.verdict == Verdict::Reject
+                && told.of.as_deref().is_none_or(|known| known == of)
+        }) else {
+            return false;
+        };
+        let rejection = Decision {
+            of: Some(of.to_owned()),
+            ..rejection.clone()
+        };
+        self.rejections.push(rejection);
+        true
+    }
+
     /// Stores everything that was decided, with the writes that it leads to.
     pub async fn store(mut self) -> Result<Planned, SyncError> {
         self.planned.meter = Some(self.meter.clone());
@@ -703,6 +744,7 @@ impl<'a> Batch<'a> {
         }
         let mut changes = Vec::new();
         changes.push(Change::PutLinks(self.links));
+        changes.push(Change::RemoveLinks(self.dissolved));
         for (side, restrictions) in Side::BOTH.into_iter().zip(self.lifted) {
             let endpoint = self.context.endpoint(side).clone();
             changes.push(Change::Lift {
@@ -717,17 +759,20 @@ impl<'a> Batch<'a> {
             changes.push(Change::Unpark { side, ids });
         }
         changes.push(Change::RemoveDecisions(self.carried_out));
+        changes.push(Change::PutDecisions(self.rejections));
         changes.push(Change::PutConflicts(self.conflicts));
         changes.push(Change::Park(self.parked));
         if Guard::IntentBeforeWrite.stands() {
             changes.push(Change::PutIntents(self.planned.intents.clone()));
         }
         changes.push(Change::Clean(self.clean));
-        changes.push(Change::MarkDirty {
-            side: Side::A,
-            ids: self.again,
-            refetch: false,
-        });
+        for (side, ids) in Side::BOTH.into_iter().zip(self.again) {
+            changes.push(Change::MarkDirty {
+                side,
+                ids,
+                refetch: false,
+            });
+        }
         for (side, ids) in Side::BOTH.into_iter().zip(self.ask) {
             changes.push(Change::MarkDirty {
                 side,

@@ -299,11 +299,14 @@ impl Facts {
     ) -> Result<(), SyncError> {
         let mut keys: Vec<String> = rows
             .iter()
-            .filter(|row| self.link(row.side, &row.id).is_none())
-            .filter_map(|row| {
-                let seen = self.seen.get(&(row.side, row.id.clone()))?;
+            .filter_map(|row| match self.link(row.side, &row.id) {
+                None => Some((row.side, row.id.clone())),
+                Some(link) => self.survivor_of(link),
+            })
+            .filter_map(|(side, id)| {
+                let seen = self.seen.get(&(side, id))?;
                 (seen.presence == Presence::Present)
-                    .then(|| context.policy().match_key(row.side, &seen.fields))?
+                    .then(|| context.policy().match_key(side, &seen.fields))?
             })
             .collect();
         keys.sort();
@@ -353,6 +356,15 @@ impl Facts {
             }
         }
         Ok(())
+    }
+
+    /// The record of a pair whose other one is gone.
+    fn survivor_of(&self, link: &Link) -> Option<(Side, RecordId)> {
+        let is_there = |side: Side| self.is_present(side, link.record(side));
+        let survivor = Side::BOTH
+            .into_iter()
+            .find(|side| is_there(*side) && !is_there(side.other()))?;
+        (!link.base.ended).then(|| (survivor, link.record(survivor).clone()))
     }
 
     /// The link of a record.

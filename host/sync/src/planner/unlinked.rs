@@ -89,13 +89,12 @@ impl Batch<'_> {
                 self.link(row, seen, &partner);
                 return;
             }
-            Some(Verdict::Reject) => {
-                self.skip(row, Skip::Rejected);
-                return;
-            }
             _ => {}
         }
-        if self.verdict(side, &row.id, subject::MERGE) == Some(Verdict::Reject) {
+        let concerned = self.concerned(&key);
+        if self.is_rejected(side, &row.id, subject::IDENTITY, &concerned)
+            || self.is_rejected(side, &row.id, subject::MERGE, &key)
+        {
             self.skip(row, Skip::Rejected);
             return;
         }
@@ -137,6 +136,9 @@ impl Batch<'_> {
             Proposal::Link(partner) if own_unique && other_unique => {
                 self.link(row, seen, &partner);
             }
+            Proposal::Create if self.is_lost_elsewhere(side, seen) => {
+                self.planned.waiting_for_reading += 1;
+            }
             Proposal::Create if own_unique && other_is_read => {
                 let records = seen.aliases.iter().chain([&row.id]);
                 let restricted = self
@@ -163,13 +165,26 @@ impl Batch<'_> {
         }
     }
 
+    /// What a question about who somebody is is about: a key, and the records that have it.
+    fn concerned(&self, key: &str) -> String {
+        let mut records: Vec<String> = Side::BOTH
+            .into_iter()
+            .flat_map(|side| {
+                let records = self.facts.with_key(side, key).iter();
+                records.map(move |id| format!("{side} {id}"))
+            })
+            .collect();
+        records.sort();
+        format!("{key}: {}", records.join(", "))
+    }
+
     fn create_partner(&mut self, row: Dirty, seen: &Observation, restricted: &Restrictions) {
         let (context, side) = (self.context, row.side);
         match plan_create(context.policy(), side, seen, restricted, context.now()) {
             CreatePlan::Create(new) => {
                 let held = match self.verdict(side, &row.id, subject::HOLD_CREATE) {
                     Some(Verdict::Approve) => false,
-                    Some(Verdict::Reject) => {
+                    _ if self.is_rejected(side, &row.id, subject::HOLD_CREATE, &seen.hash) => {
                         self.skip(row, Skip::Rejected);
                         return;
                     }
@@ -200,6 +215,16 @@ impl Batch<'_> {
                 self.done(row, Class::Parked, Vec::new());
             }
         }
+    }
+
+    /// Whether a create for this record was tried under another key, and may have been applied: until that is known, there may
+    /// be a partner that its key does not tell of.
+    pub fn is_lost_elsewhere(&self, source: Side, seen: &Observation) -> bool {
+        let policy = self.context.policy();
+        let lost = self.context.lost_creates.of(source, &seen.id);
+        lost.is_some_and(|lost| {
+            policy.match_key(source.other(), &lost.patch) != policy.match_key(source, &seen.fields)
+        })
     }
 
     /// Whether an operator's word about a partner can be carried out: one that is gone, or linked, leaves the question
@@ -258,6 +283,12 @@ impl Batch<'_> {
         self.pair(row, link, pair, true);
     }
 
+    /// Whether a side has a record with the key of the other side's.
+    fn has_candidate(&self, side: Side, seen: &Observation) -> bool {
+        let key = self.context.policy().match_key(side.other(), &seen.fields);
+        key.is_some_and(|key| !self.facts.with_key(side, &key).is_empty())
+    }
+
     /// The survivor was edited after its partner was deleted: an edit beats a delete.
     pub fn recreate(
         &mut self,
@@ -293,6 +324,16 @@ impl Batch<'_> {
                 );
                 let intent = self.create(source, survivor, *new, Some(&link.id));
                 intents.push(intent);
+                Class::Noop
+            }
+            CreatePlan::Skip(_) if self.has_candidate(side, survivor) => {
+                self.note(
+                    JournalKind::Unlinked,
+                    Some(link),
+                    None,
+                    json!({ "why": "a record was deleted while the other was edited; another one has its key now" }),
+                );
+                self.dissolve(source, link);
                 Class::Noop
             }
             CreatePlan::Skip(reason) => {
@@ -351,6 +392,7 @@ impl Batch<'_> {
             and_more: false,
             overrules: None,
             told: self.facts.told(source, &seen.id).to_vec(),
+            lost: None,
         });
         id
     }

@@ -49,7 +49,9 @@ impl Batch<'_> {
                 continue;
             }
             let about = format!("{}{}", subject::HOLD_CHANGE, rule.name);
-            let passage = Self::passage(told, &about, || self.meter.change(&rule.name));
+            // Pairs that were made in this run meet here if their opt-outs had to go first.
+            let meets = !link.base.fields.contains_key(&rule.name);
+            let passage = Self::passage(told, &about, || self.meter.change(&rule.name, meets));
             if matches!(passage, Passage::Passes) {
                 continue;
             }
@@ -201,10 +203,11 @@ impl Batch<'_> {
         let record = link
             .as_ref()
             .map_or_else(|| intent.source_record.clone(), |link| link.a.clone());
-        let rejected = matches!(
-            self.verdict(Side::A, &record, subject::MERGE),
-            Some(Verdict::Reject)
-        );
+        let mut told = self.facts.told(Side::A, &record).iter();
+        let rejected = told.any(|told| {
+            // One that was carried out was about records that were merged, and not about this key.
+            told.about == subject::MERGE && told.verdict == Verdict::Reject && told.of.is_none()
+        });
         if rejected {
             if let Some(link) = &link {
                 self.keep_apart(link, &rule);

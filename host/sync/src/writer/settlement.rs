@@ -1,5 +1,6 @@
 //! Storing what became of writes: links, observations, queues and the journal, in one transaction.
 
+mod adopted;
 mod taken;
 
 use std::collections::{HashMap, HashSet};
@@ -71,6 +72,8 @@ struct Settlement<'a> {
     replaced: Vec<LinkId>,
     /// What is left of writes that are sent again.
     reduced: Vec<Intent>,
+    /// Creates that may have been applied and stay stored, under the key that they had.
+    lost: Vec<Intent>,
     closed: Vec<String>,
     dirty: [Vec<RecordId>; 2],
     refetch: [Vec<RecordId>; 2],
@@ -97,6 +100,7 @@ impl<'a> Settlement<'a> {
             paired: HashMap::new(),
             replaced: Vec::new(),
             reduced: Vec::new(),
+            lost: Vec::new(),
             closed: Vec::new(),
             dirty: [Vec::new(), Vec::new()],
             refetch: [Vec::new(), Vec::new()],
@@ -140,6 +144,7 @@ impl<'a> Settlement<'a> {
                 }
                 if matches!(intent.effect, Effect::Create) {
                     self.context.tried(&intent.id);
+                    self.remember(&intent);
                 }
                 if why == KEY_EXISTS {
                     // It is to meet that one, without the partner that it had.
@@ -149,11 +154,17 @@ impl<'a> Settlement<'a> {
                 self.note(&intent, JournalKind::Abandoned, json!({ "why": why }));
                 self.close(intent, Closing::Again, wrote);
             }
+            Resolution::Adopted(intent, entity) => {
+                let closing = self.adopted(&intent, *entity, wrote);
+                self.close(intent, closing, wrote);
+            }
             Resolution::Refused {
                 mut intent,
                 cause,
                 suppressed,
             } => {
+                // The call that carried it was stopped, and may have done its work.
+                self.remember(&intent);
                 let closing = self.refused(&intent, cause, suppressed, wrote);
                 if suppressed {
                     // The remote has the last word: what an operator said is over, too, whatever becomes of the rest.
@@ -203,6 +214,9 @@ impl<'a> Settlement<'a> {
                     if matches!(intent.effect, Effect::Create) =>
                 {
                     Some((written.entity.id.clone(), intent.source_record.clone()))
+                }
+                Resolution::Adopted(intent, entity) => {
+                    Some((entity.id.clone(), intent.source_record.clone()))
                 }
                 _ => None,
             });
@@ -271,9 +285,22 @@ impl<'a> Settlement<'a> {
         Ok(())
     }
 
+    /// A create that was looked for in vain is kept in mind.
+    fn remember(&self, intent: &Intent) {
+        if intent.lost.is_some() {
+            self.context.lost_creates.remember(intent.clone());
+        }
+    }
+
     fn close(&mut self, intent: Intent, closing: Closing, wrote: &mut Wrote) {
         if closing == Closing::Again {
             self.told.extend(intent.told.iter().cloned());
+        }
+        if matches!(intent.effect, Effect::Create) {
+            let source = intent.target.other();
+            let lost = self.context.lost_creates.of(source, &intent.source_record);
+            // An attempt that came to nothing tells nothing of the one before.
+            self.lost.extend(lost.filter(|lost| lost.id == intent.id));
         }
         self.closed.push(intent.id.clone());
         wrote.closed.push((intent, closing));
@@ -330,6 +357,10 @@ impl<'a> Settlement<'a> {
                 if has_partner(&made) {
                     return self.made_for_another(intent, entity, wrote);
                 }
+                if matches!(effect, Effect::Create) {
+                    let (source, record) = &source_record;
+                    self.context.lost_creates.forget(*source, record);
+                }
                 if has_partner(&source_record) {
                     // Its source has found another partner: the planner sees one too many.
                     wrote.tally.created += 1;
@@ -369,9 +400,10 @@ impl<'a> Settlement<'a> {
                         settled.fields.extend(held);
                     }
                     let policy = self.context.policy();
-                    let tried_before = self.context.was_tried(&intent.id);
+                    let tried_before = self.context.was_tried(&intent.id) || intent.lost.is_some();
                     settle::settle(&mut link.base, intent, &settled, policy, now, tried_before);
-                    if intent.and_more {
+                    if intent.and_more || intent.lost.is_some() {
+                        // Of a create that was lost for a while the source may have gone on.
                         self.dirty[side.index()].push(entity.id.clone());
                     }
                     let more =
@@ -661,6 +693,7 @@ impl<'a> Settlement<'a> {
         changes.push(Change::Park(self.parked));
         changes.push(Change::PutIntents(self.reduced));
         changes.push(Change::RemoveIntents(self.closed));
+        changes.push(Change::PutIntents(self.lost));
         changes.push(Change::Journal(self.journal));
         changes.retain(|change| !change.is_empty());
         if !changes.is_empty() {
@@ -674,6 +707,7 @@ fn intent_of(resolution: &Resolution) -> &Intent {
     match resolution {
         Resolution::Done(intent, ..)
         | Resolution::Abandoned(intent, ..)
+        | Resolution::Adopted(intent, _)
         | Resolution::Refused { intent, .. }
         | Resolution::Taken(intent, _)
         | Resolution::Later(intent, _)

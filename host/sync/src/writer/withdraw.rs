@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use samspel_engine::consent::Restrictions;
-use samspel_engine::plan::{LinkState, SideWrite, plan};
+use samspel_engine::plan::{Ending, LinkState, SideWrite, plan};
 use samspel_engine::settle;
 use samspel_model::intent::{Effect, Intent};
 use samspel_model::store::{Observation, RecordRestriction};
@@ -279,7 +279,7 @@ async fn gone_sources(
 }
 
 /// Changes of people who have opted out since they were decided on wait until that is told, and what is known of an
-/// address says nothing about the next one.
+/// address says nothing about the next one. Nothing is taken away that was edited since, whichever sync has read that.
 pub async fn withdraw_outdated(
     context: &Arc<Context>,
     side: Side,
@@ -289,9 +289,13 @@ pub async fn withdraw_outdated(
 ) -> Result<Vec<Intent>, SyncError> {
     let asked: Vec<&Intent> = intents
         .iter()
-        .filter(|intent| matches!(intent.effect, Effect::Update(_)) && !intent.restricts)
+        .filter(|intent| match intent.effect {
+            Effect::Create => false,
+            Effect::Update(_) => !intent.restricts && Guard::OptOutGoesFirst.stands(),
+            Effect::Remove(..) => true,
+        })
         .collect();
-    if asked.is_empty() || !Guard::OptOutGoesFirst.stands() {
+    if asked.is_empty() {
         return Ok(intents);
     }
     let outdated = outdated(context, side, &asked, seen).await?;
@@ -348,7 +352,7 @@ async fn outdated(
         let (Some(link), Some(target), Some(source)) = (link, target, source) else {
             return None;
         };
-        let seen = match side {
+        let pair = match side {
             Side::A => [target, source],
             Side::B => [source, target],
         };
@@ -360,11 +364,17 @@ async fn outdated(
             });
         let state = LinkState {
             base: &link.base,
-            seen,
+            seen: pair,
             restricted: &restricted,
             told: &intent.told,
         };
         let now = plan(&state, context.policy(), now);
+        if matches!(intent.effect, Effect::Remove(..)) {
+            // What is taken back has a partner, and is nobody's edit.
+            let is_alone = source.presence != Presence::Present;
+            let stays = is_alone && !matches!(now.ending, Some(Ending::Remove(..)));
+            return stays.then(|| (intent.id.clone(), "it would not be taken away any more"));
+        }
         let bounces = |write: &Option<SideWrite>| {
             let write = write.as_ref();
             write.and_then(|write| write.deliverability.clone())

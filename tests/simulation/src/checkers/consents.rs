@@ -177,6 +177,9 @@ fn precedes(
     if last.is_some_and(|(_, out)| !out) {
         return;
     }
+    if said_since(facts, (source, there), (target, here)) {
+        return;
+    }
     // The remote protects the person, and takes nothing more.
     let sync = &facts.ledger.syncs[arrival.sync];
     if sync.suppressed.contains(&target.1) || sync.suppressed.contains(&source.1) {
@@ -253,6 +256,36 @@ fn bounced(facts: &Facts<'_>, arrival: &Arrival<'_>, source: &Place, findings: &
             ),
         );
     }
+}
+
+/// Whether a record shows an opt-in that is newer than an opt-out, and that the person has given in a record which was theirs
+/// then: what was brought over from there holds, also when that pair has come apart since.
+fn said_since(
+    facts: &Facts<'_>,
+    (place, out): (&Place, &Version),
+    (brought_to, shows): (&Place, &Version),
+) -> bool {
+    let said = &shows.said;
+    let Some(at) = said.at.filter(|_| said.state == ConsentState::Subscribed) else {
+        return false;
+    };
+    // Some tell when they were told.
+    let stamps = facts.systems[brought_to.0].has(Quirk::StampsConsent);
+    let since = said_at(facts, place, out);
+    let ever = facts
+        .ledger
+        .person_ever(place, facts.agreements, facts.systems);
+    ever.iter().any(|place| {
+        let record = facts.systems[place.0].records.get(&place.1);
+        let mut versions = record.into_iter().flat_map(|record| &record.versions);
+        versions.any(|version| {
+            let given = version
+                .said
+                .at
+                .is_some_and(|given| given > since && (given == at || (stamps && given < at)));
+            version.said.state == said.state && given && by_user(facts, place, version)
+        })
+    })
 }
 
 #[cfg(test)]

@@ -425,6 +425,7 @@ impl Hand {
                 shared: Vec::new(),
                 restricts: false,
                 and_more: false,
+                lost: None,
             },
             step: self.step,
             open: true,

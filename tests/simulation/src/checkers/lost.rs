@@ -39,6 +39,15 @@ impl Lost {
         before: &Version,
         after: &Version,
     ) {
+        // A call that a process had begun before it stood still, and that arrives after another one has found that it was not
+        // applied and has given it up: nothing tells it from what a person writes there.
+        if arrival
+            .decided
+            .as_ref()
+            .is_some_and(|decided| !decided.open)
+        {
+            return;
+        }
         for field in Field::ALL {
             let (old, new) = (&before.values[field.index()], &after.values[field.index()]);
             if is_empty(old) || same(field, old, new) {

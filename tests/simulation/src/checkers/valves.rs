@@ -81,9 +81,14 @@ impl Valves {
                         continue;
                     };
                     let about = format!("{}{}", subject::HOLD_CHANGE, agreement.rule_name(field));
-                    // Two that meet in this run are filled from each other.
+                    // Two that meet in this run are filled from each other, and so are those whose first sync was cut short:
+                    // until it is complete, what was agreed to with its plan is done.
                     let met = sync.met_in.get(link) == Some(&intent.run);
-                    if met || approved(&about) {
+                    let rule = agreement.rule_name(field);
+                    let known = sync.links.get(link);
+                    let meets =
+                        !run.later && known.is_some_and(|pair| !pair.reconciled.contains(&rule));
+                    if met || meets || approved(&about) {
                         continue;
                     }
                     let changed = run.changes.entry(field).or_default();

@@ -70,7 +70,7 @@ impl Work<'_> {
                 }
             }
             Change::PutConflicts(conflicts) => {
-                for one in conflicts {
+                for mut one in conflicts {
                     let Conflict {
                         side,
                         record,
@@ -78,6 +78,9 @@ impl Work<'_> {
                         ..
                     } = one.clone();
                     let key = (Arc::clone(&sync), side, record, about);
+                    if let Some(known) = self.state.conflicts.get(&key) {
+                        one.at = known.at;
+                    }
                     self.put(|state| &mut state.conflicts, key, one);
                 }
             }
