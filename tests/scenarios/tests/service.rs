@@ -53,7 +53,7 @@ impl World {
     }
 
     /// The program, told to let the service do it.
-    async fn from_elsewhere(&self, arguments: &[&str]) -> (bool, String) {
+    async fn elsewhere(&self, arguments: &[&str]) -> (bool, String) {
         let output = Command::new(program())
             .args(["--host", &self.serving.url])
             .args(arguments)
@@ -212,7 +212,7 @@ async fn the_command_line_lets_a_host_do_it() {
     let mut done = (false, String::new());
     for _ in 0..50 {
         done = world
-            .from_elsewhere(&["sync", "run", "contacts", "--json"])
+            .elsewhere(&["sync", "run", "contacts", "--json"])
             .await;
         if done.0 || !done.1.contains("\"held\"") {
             break;
@@ -221,7 +221,7 @@ async fn the_command_line_lets_a_host_do_it() {
     }
     assert!(done.0, "{}", done.1);
     let (ok, text) = world
-        .from_elsewhere(&["history", "new@story.example", "--json"])
+        .elsewhere(&["history", "new@story.example", "--json"])
         .await;
     assert!(ok && text.contains("\"partner\":\""), "{text}");
     for arguments in [
@@ -245,18 +245,16 @@ async fn the_command_line_lets_a_host_do_it() {
         vec!["doctor"],
         vec!["backup"],
     ] {
-        let (ok, text) = world.from_elsewhere(&arguments).await;
+        let (ok, text) = world.elsewhere(&arguments).await;
         assert!(ok, "{arguments:?}: {text}");
     }
     // What names a file of the host's is for who sits there.
-    let (ok, text) = world
-        .from_elsewhere(&["backup", "--to", "/tmp/stolen.db"])
-        .await;
+    let (ok, text) = world.elsewhere(&["backup", "--to", "/tmp/stolen.db"]).await;
     assert!(!ok && text.contains("sits at the host"), "{text}");
     // Without a yes a dangerous one is refused, with what it would do.
-    let (ok, text) = world.from_elsewhere(&["sync", "reset", "contacts"]).await;
+    let (ok, text) = world.elsewhere(&["sync", "reset", "contacts"]).await;
     assert!(!ok && text.contains("--yes"), "{text}");
-    let (ok, text) = world.from_elsewhere(&["audit", "list", "--json"]).await;
+    let (ok, text) = world.elsewhere(&["audit", "list", "--json"]).await;
     assert!(ok, "{text}");
     let log: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
     let paused = log["entries"]
@@ -557,8 +555,11 @@ async fn schemathesis_finds_nothing() {
         .output()
         .await
         .unwrap();
-    let text = String::from_utf8_lossy(&output.stdout);
-    println!("{text}\n{}", String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "schemathesis found something");
+    assert!(
+        output.status.success(),
+        "schemathesis found something:\n{}\n{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
     world.lives().await;
 }
