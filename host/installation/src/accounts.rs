@@ -51,7 +51,14 @@ impl Host {
             .bind(&installed.loaded, &config)
             .map_err(|error| not_bound(name, &error))?;
         let checked = bound.check().await;
-        let identity = checked.map_err(|failure| of_account(name, &failure))?;
+        let identity = checked.map_err(|failure| {
+            let error = of_account(name, &failure);
+            match error.kind() {
+                // What is tried is the account: whatever has no other name is wrong with it.
+                Kind::Failure => error.as_kind(Kind::Account),
+                _ => error,
+            }
+        })?;
         // The old ones are void.
         secrets.append(&mut replaced.0.lock());
         Ok((identity, secrets))

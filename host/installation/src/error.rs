@@ -123,6 +123,15 @@ impl Error {
         self
     }
 
+    /// The same in another class, where more is known about what it means.
+    #[must_use]
+    pub fn as_kind(mut self, class: Kind) -> Self {
+        if let Self::Other { kind, .. } = &mut self {
+            *kind = class;
+        }
+        self
+    }
+
     /// Its class.
     pub fn kind(&self) -> Kind {
         match self {
