@@ -109,6 +109,8 @@ struct ToTell {
     alerts: Vec<Alert>,
     notices: Vec<Notice>,
     over: Vec<Subject>,
+    /// When people were told before of what is told again.
+    before: Vec<Timestamp>,
 }
 
 impl ToTell {
@@ -125,9 +127,9 @@ impl ToTell {
                 alert.kind, alert.subject, alert.since, alert.over
             ));
         }
-        for notice in &self.notices {
-            // Told again is another message.
-            hasher.update(format!("{:?}\n", notice.since));
+        // Told again is another message, which nobody may take for the one before.
+        for told in &self.before {
+            hasher.update(format!("{told}\n"));
         }
         format!("alert-{}", hex::encode(&hasher.finalize()[..12]))
     }
@@ -140,11 +142,9 @@ fn compare(found: &[Alert], known: &[Notice], now: Timestamp, repeat: Duration) 
     for alert in found {
         let before = known.iter().find(|known| known.subject == alert.about());
         let since = before.map_or(alert.since, |before| before.since);
-        let due = match before.and_then(|before| before.told) {
-            None => true,
-            Some(told) => now.duration_since(told) >= repeat,
-        };
-        if due {
+        let told = before.and_then(|before| before.told);
+        if told.is_none_or(|told| now.duration_since(told) >= repeat) {
+            tell.before.extend(told);
             tell.alerts.push(Alert {
                 since,
                 ..alert.clone()
@@ -206,6 +206,7 @@ mod tests {
         assert!(compare(&found, &known, at(100), REPEAT).is_nothing());
         let again = compare(&found, &known, at(3_700), REPEAT);
         assert_eq!(again.alerts, found);
+        assert_ne!(again.id(), first.id());
         assert_eq!(again.notices[0].since, at(0));
     }
 
