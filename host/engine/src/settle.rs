@@ -110,7 +110,6 @@ pub fn settle(
             }
         }
     }
-    base.ended = false;
 }
 
 /// What a create that was tried makes true of the record with its key that was found since, and that people may have changed:
@@ -153,6 +152,47 @@ pub fn is_applied(intent: &Intent, now: &Entity, policy: &Policy) -> bool {
             .is_some_and(|said| said.state == expected.state)
     });
     fields_are_applied(intent, now, policy) && consents && deliverability
+}
+
+/// What of a write that takes a run back holds, although the rest does not: those fields are as they were before that run, and
+/// stay so until somebody says which value holds. Nothing else would tell that from an edit.
+pub fn taken_back(intent: &Intent, now: &Entity, policy: &Policy) -> Option<Intent> {
+    let holds = |name: &String| {
+        let sent = &intent.patch[name];
+        let value = now.fields.get(name);
+        value.is_some_and(|value| same(intent, name, value, sent, policy))
+    };
+    let undone: Vec<(&String, &FieldRule)> = intent
+        .patch
+        .keys()
+        .filter(|name| holds(name))
+        .filter_map(|name| Some((name, rule(intent, name, policy)?)))
+        .filter(|(_, rule)| {
+            let base = intent.base.fields.get(&rule.name);
+            base.is_some_and(|base| base.undone)
+        })
+        .collect();
+    if undone.is_empty() {
+        return None;
+    }
+    let mut part = Intent {
+        consents: Vec::new(),
+        deliverability: None,
+        shared: Vec::new(),
+        ..intent.clone()
+    };
+    part.patch
+        .retain(|name, _| undone.iter().any(|(held, _)| *held == name));
+    part.before
+        .retain(|name, _| undone.iter().any(|(held, _)| *held == name));
+    part.base = Base {
+        fields: intent.base.fields.clone(),
+        ..Base::default()
+    };
+    part.base
+        .fields
+        .retain(|name, _| undone.iter().any(|(_, rule)| rule.name == *name));
+    Some(part)
 }
 
 /// Whether what is known of the target has moved since a write was decided: it is gone, or a field that is to be

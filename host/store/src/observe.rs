@@ -277,13 +277,16 @@ impl Overlay<'_> {
             self.receipt.unchanged += 1;
         }
         if let Some(into) = merged_into {
-            let known = before.understand()?;
-            let last_words = forgotten_opt_outs(self.what.endpoint, &known, &[], self.at);
-            self.forgotten
-                .extend(last_words.into_iter().map(|one| RecordRestriction {
-                    record: into.clone(),
-                    ..one
-                }));
+            // What is told again is no newer than it was.
+            if differs || before.merged_into.as_deref() != Some(into.as_str()) {
+                let known = before.understand()?;
+                let last_words = forgotten_opt_outs(self.what.endpoint, &known, &[], self.at);
+                self.forgotten
+                    .extend(last_words.into_iter().map(|one| RecordRestriction {
+                        record: into.clone(),
+                        ..one
+                    }));
+            }
             row.merged_into = Some(into.as_str().to_owned());
             self.merged.push((id.clone(), into));
         }

@@ -15,7 +15,8 @@ use samspel_model::store::{
     Source, Step, StoreError,
 };
 use samspel_model::{
-    Absence, Entity, Fields, Presence, RecordId, Revision, Side, Store, Tombstone,
+    Absence, Consent, ConsentState, Entity, Fields, Presence, RecordId, Revision, Side, Store,
+    Tombstone,
 };
 use serde_json::{Value, json};
 
@@ -59,6 +60,7 @@ macro_rules! for_each_fact {
             a_new_revision_without_new_content_is_kept,
             a_new_alias_is_news,
             tombstones_change_the_presence,
+            the_last_words_of_a_merged_record_are_no_newer_when_they_are_told_again,
             a_tombstone_from_before_our_write_is_asked_again,
             what_we_removed_does_not_come_back_from_an_old_listing,
             a_record_that_returns_must_be_planned,

@@ -128,11 +128,18 @@ async fn find_out_by_id(
                 {
                     Resolution::Done(intent, Written::as_told(entity, Source::Fetch))
                 }
-                Fetched::Found(entity) => Resolution::Abandoned(
-                    intent,
-                    Found::Record(Box::new(entity), Source::Fetch),
-                    NOT_APPLIED,
-                ),
+                Fetched::Found(entity) => {
+                    match settle::taken_back(&intent, &entity, context.policy()) {
+                        Some(part) => {
+                            Resolution::Done(part, Written::as_told(entity, Source::Fetch))
+                        }
+                        None => Resolution::Abandoned(
+                            intent,
+                            Found::Record(Box::new(entity), Source::Fetch),
+                            NOT_APPLIED,
+                        ),
+                    }
+                }
                 Fetched::Absent(_) if removing => Resolution::Done(intent, None),
                 Fetched::Absent(why) => {
                     Resolution::Abandoned(intent, Found::Absent(id, why), "the record is gone")

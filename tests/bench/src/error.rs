@@ -38,6 +38,17 @@ pub enum BenchError {
         /// How it ended.
         status: ExitStatus,
     },
+    /// `samspel serve` ended although nobody asked it to.
+    #[error("`samspel serve` ended by itself; its messages are above")]
+    Ended,
+    /// The API refused something.
+    #[error("`{what}` was answered with {said}")]
+    Answer {
+        /// What was asked for.
+        what: String,
+        /// The answer.
+        said: String,
+    },
     /// `samspel` said something unexpected.
     #[error("the report of `{line}` cannot be understood: {source}")]
     Report {

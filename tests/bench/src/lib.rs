@@ -10,9 +10,13 @@
 pub mod error;
 pub mod floor;
 pub mod hooks;
+pub mod idle;
 pub mod measure;
 pub mod programs;
 pub mod report;
 pub mod samspel;
 pub mod simulators;
+pub mod soak;
+mod stage;
 pub mod usage;
+mod wire;

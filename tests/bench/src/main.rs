@@ -6,9 +6,11 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use samspel_bench::error::BenchError;
 use samspel_bench::hooks;
+use samspel_bench::idle;
 use samspel_bench::measure::{self, Wanted};
 use samspel_bench::programs::Programs;
 use samspel_bench::report::FloorReport;
+use samspel_bench::soak;
 use serde::Serialize;
 
 /// Measures Samspel.
@@ -43,6 +45,52 @@ enum What {
     /// People edit records in simulated vendors that send webhooks; `samspel serve` takes them, with the vendors' rate
     /// limits on. Exit code 1 if an edit does not reach the other side.
     Hooks(HookArgs),
+    /// What many syncs cost that have nothing to do: computing time and memory of `samspel serve`
+    Idle(IdleArgs),
+    /// Everything at once: people, faults, swaps of connectors, kills of the host
+    ///
+    /// People edit, come and opt out in simulated vendors that send webhooks; requests fail at random; connectors are
+    /// swapped; the host is killed (SIGKILL) and started again. In the end both sides are compared with each other and with
+    /// what people did. Exit code 1 if anything is wrong, or a run failed.
+    Soak(SoakArgs),
+}
+
+#[derive(Debug, Clone, Copy, Args)]
+struct IdleArgs {
+    /// Syncs
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(10..=10_000))]
+    syncs: u32,
+    /// Watch them for so many seconds
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..))]
+    seconds: u32,
+    /// Print one JSON object, last, on standard output
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Clone, Copy, Args)]
+struct SoakArgs {
+    /// For so many minutes
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..))]
+    minutes: u32,
+    /// Changes a second
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    rate: u32,
+    /// Syncs, each between two accounts of its own
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100))]
+    syncs: u32,
+    /// Swaps of connectors a minute
+    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u32).range(0..=60))]
+    swaps: u32,
+    /// Kills of the host a minute
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(0..=6))]
+    kills: u32,
+    /// The share of requests that fail or are slow, in percent
+    #[arg(long, default_value_t = 2.0)]
+    faults: f64,
+    /// Print one JSON object, last, on standard output
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Clone, Copy, Args)]
@@ -114,6 +162,16 @@ async fn run(what: &What) -> Result<ExitCode, BenchError> {
             Ok(ExitCode::SUCCESS)
         }
         What::Hooks(args) => notifications(&programs, args).await,
+        What::Idle(args) => {
+            let wanted = idle::Wanted {
+                syncs: usize::try_from(args.syncs).unwrap_or(1),
+                seconds: args.seconds,
+            };
+            let report = idle::measure(&programs.samspel, wanted).await?;
+            tell(args.json, &report, |out| report.write(out))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        What::Soak(args) => soaked(&programs, args).await,
     }
 }
 
@@ -138,6 +196,24 @@ async fn notifications(programs: &Programs, args: &HookArgs) -> Result<ExitCode,
     let report = hooks::measure(&programs.samspel, wanted).await?;
     tell(args.json, &report, |out| report.write(out))?;
     Ok(if report.missing == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+async fn soaked(programs: &Programs, args: &SoakArgs) -> Result<ExitCode, BenchError> {
+    let wanted = soak::Wanted {
+        minutes: args.minutes,
+        rate: args.rate,
+        syncs: usize::try_from(args.syncs).unwrap_or(1),
+        swaps: args.swaps,
+        kills: args.kills,
+        faults: (args.faults / 100.0).clamp(0.0, 1.0),
+    };
+    let report = soak::run(&programs.samspel, wanted).await?;
+    tell(args.json, &report, |out| report.write(out))?;
+    Ok(if report.holds() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE

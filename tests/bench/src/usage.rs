@@ -5,6 +5,8 @@
 pub struct Usage {
     /// The most memory that was resident, in MB (10^6 bytes).
     pub peak_rss_mb: f64,
+    /// The memory that is resident, in MB.
+    pub rss_mb: f64,
     /// Computing time, of the process and for it in the kernel, on all processors, in seconds.
     pub cpu_seconds: f64,
 }
@@ -12,17 +14,19 @@ pub struct Usage {
 impl Usage {
     /// Of a process that runs. `None` if it has ended, and on systems that do not tell.
     ///
-    /// The numbers are those of `/proc` (proc(5): `VmHWM`, `utime`, `stime`). What `wait4` tells after the end is no
+    /// The numbers are those of `/proc` (proc(5): `VmHWM`, `VmRSS`, `utime`, `stime`). What `wait4` tells after the end is no
     /// substitute: its `ru_maxrss` counts the memory of the process that a child was forked from.
     #[cfg(target_os = "linux")]
     #[must_use]
     pub fn of(process: u32) -> Option<Self> {
         let process = procfs::process::Process::new(i32::try_from(process).ok()?).ok()?;
         // A process that has ended and was not waited for has no memory.
-        let kibibytes = process.status().ok()?.vmhwm?;
+        let status = process.status().ok()?;
+        let megabytes = |kibibytes: u64| kibibytes as f64 * 1024.0 / 1e6;
         let stat = process.stat().ok()?;
         Some(Self {
-            peak_rss_mb: kibibytes as f64 * 1024.0 / 1e6,
+            peak_rss_mb: megabytes(status.vmhwm?),
+            rss_mb: megabytes(status.vmrss?),
             cpu_seconds: (stat.utime + stat.stime) as f64 / procfs::ticks_per_second() as f64,
         })
     }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use samspel_model::intent::Intent;
 use samspel_model::journal::JournalKind;
 use samspel_model::store::{Change, Commit, Cursor, Decision, Observation, Step, Verdict};
-use samspel_model::{Link, LinkId, RecordId, Side};
+use samspel_model::{Absence, Link, LinkId, RecordId, Side};
 use serde_json::Value;
 
 use crate::agreement::Agreement;
@@ -120,6 +120,8 @@ pub(crate) struct Ledger {
     pub shown: BTreeMap<Place, Stored>,
     /// The newest version that a commit was shown, or that is owed a fetch, by record.
     pub noted: BTreeMap<Place, u64>,
+    /// What records are gone into, as commits were told, with the world's step.
+    pub merged: BTreeMap<Place, Vec<(RecordId, u64)>>,
 }
 
 /// What a commit says, noted before it is made and believed once it succeeded.
@@ -131,6 +133,8 @@ pub(crate) struct Notes {
     pub step: Step,
     /// Records that were observed, and the version that each of them is.
     pub observed: Vec<(Place, Option<u64>)>,
+    /// Records that are told to be gone into others.
+    merged: Vec<(Place, RecordId)>,
     /// Positions.
     pub cursors: Vec<(Side, Cursor)>,
     /// Pairs.
@@ -167,6 +171,7 @@ impl Notes {
             sync,
             step: commit.step,
             observed: Vec::new(),
+            merged: Vec::new(),
             cursors: Vec::new(),
             links: Vec::new(),
             removed_links: Vec::new(),
@@ -278,8 +283,11 @@ impl Notes {
                             .find(|version| version.standing != Standing::Live)
                             .map(|version| version.seq)
                     });
-                    self.observed
-                        .push(((system.index, tombstone.id.clone()), seq));
+                    let place = (system.index, tombstone.id.clone());
+                    if let Absence::MergedInto(into) = &tombstone.why {
+                        self.merged.push((place.clone(), into.clone()));
+                    }
+                    self.observed.push((place, seq));
                 }
             }
             Change::PutCursor { side, cursor } => self.cursors.push((*side, cursor.clone())),
@@ -404,6 +412,7 @@ impl Ledger {
             values: BTreeMap::new(),
             shown: BTreeMap::new(),
             noted: BTreeMap::new(),
+            merged: BTreeMap::new(),
         }
     }
 
@@ -417,6 +426,12 @@ impl Ledger {
                 if shown.last().map(|(last, _)| last) != Some(seq) {
                     shown.push((*seq, step));
                 }
+            }
+        }
+        for (place, into) in &notes.merged {
+            let told = self.merged.entry(place.clone()).or_default();
+            if told.iter().all(|(known, _)| known != into) {
+                told.push((into.clone(), step));
             }
         }
         for (side, id) in &notes.owed {
@@ -589,10 +604,11 @@ impl Ledger {
             Knowledge::Ever => (true, u64::MAX),
             Knowledge::Before(step) => (false, step),
         };
-        let shown = |place: &Place| {
-            let known = self.shown.get(place)?;
-            let (seq, _) = known.iter().rev().find(|(_, step)| *step < before)?;
-            systems[place.0].records.get(&place.1)?.version(*seq)
+        // That a record is gone does not say what into: some remotes tell, and some do not.
+        let into = |place: &Place| {
+            let told = self.merged.get(place).into_iter().flatten();
+            told.filter(|(_, step)| *step < before)
+                .map(|(into, _)| into)
         };
         let mut found = BTreeSet::from([start.clone()]);
         let mut open = vec![start.clone()];
@@ -624,9 +640,7 @@ impl Ledger {
                     .flat_map(|version| &version.aliases)
                     .map(|alias| (system, alias.clone())),
             );
-            if let Some(Standing::Merged(into)) = shown(&place).map(|shown| &shown.standing) {
-                next.push((system, into.clone()));
-            }
+            next.extend(into(&place).map(|into| (system, into.clone())));
             let holds = |other: &RecordId, record: &Record| {
                 let told = self
                     .shown
@@ -646,8 +660,8 @@ impl Ledger {
                     .map(|(other, _)| (system, other.clone())),
             );
             let absorbed = systems[system].records.keys().filter(|other| {
-                let last = shown(&(system, (*other).clone()));
-                last.is_some_and(|last| last.standing == Standing::Merged(id.clone()))
+                let other = (system, (*other).clone());
+                into(&other).any(|into| *into == id)
             });
             next.extend(absorbed.map(|other| (system, other.clone())));
             for place in next {

@@ -22,6 +22,15 @@ pub struct Args {
     args: Vec<OsString>,
 }
 
+impl Args {
+    /// The same arguments, of one measurement.
+    #[must_use]
+    pub fn of(mut self, what: &str) -> Self {
+        self.args.insert(0, what.into());
+        self
+    }
+}
+
 /// Builds everything in one profile, then hands the terminal to `samspel-bench`, which finds the others beside itself.
 pub fn run(workspace: &Workspace, args: &Args) -> Result<ExitCode, XtaskError> {
     connectors::build(workspace)?;

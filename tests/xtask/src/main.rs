@@ -59,6 +59,12 @@ enum Task {
     /// All arguments but `--release` go to `samspel-bench`; `cargo xtask bench --help` shows them.
     #[command(disable_help_flag = true)]
     Bench(bench::Args),
+    /// Build everything and let people, faults, swaps of connectors and kills of the host meet for a while
+    ///
+    /// All arguments go on, such as `--minutes 30 --json`; `cargo xtask soak --help` shows them. The same as
+    /// `cargo xtask bench soak`.
+    #[command(disable_help_flag = true)]
+    Soak(bench::Args),
     /// Build everything, start a real Odoo and a real Ghost, and keep them in step
     ///
     /// The servers are installed into target/live once and listen on the loopback interface only, each start with a
@@ -104,6 +110,7 @@ fn run(task: Task) -> Result<ExitCode, XtaskError> {
         Task::Test(args) => test::run(&workspace, &args),
         Task::Demo { args } => demo::run(&workspace, &args),
         Task::Bench(args) => bench::run(&workspace, &args),
+        Task::Soak(args) => bench::run(&workspace, &args.of("soak")),
         Task::Live { args } => live::run(&workspace, &args),
         Task::Fuzz(args) => fuzz::run(&workspace, &args).map(|()| ExitCode::SUCCESS),
         Task::Simulate { args } => simulate::run(&workspace, &args),

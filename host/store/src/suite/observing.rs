@@ -294,6 +294,48 @@ pub async fn tombstones_change_the_presence(store: Arc<dyn Store>) {
     assert!(world.queue().await.is_empty());
 }
 
+pub async fn the_last_words_of_a_merged_record_are_no_newer_when_they_are_told_again(
+    store: Arc<dyn Store>,
+) {
+    let world = World::new(store).await;
+    let mut merged = person("1", json!({"email": "a@x.org"}));
+    merged.entity.consents.push(Consent {
+        channel: "email".to_owned(),
+        purpose: "marketing".to_owned(),
+        state: ConsentState::Unsubscribed,
+        // The remote does not tell when.
+        at: None,
+        evidence: None,
+    });
+    let survivor = person("2", json!({"email": "b@x.org"}));
+    world.observe(Source::Listing, vec![merged, survivor]).await;
+    let tell = |second| {
+        world.commit_at(
+            second,
+            vec![Change::Observe {
+                endpoint: crm(),
+                source: Source::Listing,
+                sent: world.store.sequence(),
+                snapshot: None,
+                records: Vec::new(),
+                tombstones: vec![tombstone("1", Absence::MergedInto(id("2")))],
+            }],
+        )
+    };
+    let in_force = async || {
+        let rows = world.store.restrictions(&crm(), &[id("2")]).await.unwrap();
+        rows.iter()
+            .map(|row| row.restriction.at)
+            .collect::<Vec<_>>()
+    };
+    tell(10).await;
+    assert_eq!(in_force().await, [at(10)]);
+    world.drain().await;
+    tell(20).await;
+    assert_eq!(in_force().await, [at(10)]);
+    assert!(world.queue().await.is_empty(), "nobody plans it anew");
+}
+
 pub async fn a_tombstone_from_before_our_write_is_asked_again(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     let sent = world.store.sequence();

@@ -337,7 +337,10 @@ impl<'a> Batch<'a> {
         self.share(link, decided.restrict);
         for (rule, restriction, evidence) in decided.lifted {
             for side in Side::BOTH {
-                self.lift(side, link.record(side), &rule);
+                let records = seen[side.index()].aliases.iter();
+                for record in records.chain([link.record(side)]) {
+                    self.lift(side, record, &rule);
+                }
             }
             self.note(
                 JournalKind::OptIn,

@@ -60,6 +60,17 @@ impl Batch<'_> {
                 self.restrict(at, &id, &rule.name, &restriction);
             }
         }
+        // What the survivor held was never this partner's: where it may not flow there, the two meet in it.
+        for rule in &self.context.policy().fields {
+            let alien = own
+                .fields
+                .get(rule.field(at))
+                .zip(link.base.fields.get(&rule.name))
+                .is_some_and(|(value, base)| !rule.normalizer.same(value, base.image(at)));
+            if alien && rule.to[at.index()] && !rule.to[at.other().index()] {
+                link.base.fields.remove(&rule.name);
+            }
+        }
         self.facts.put_link(link.clone());
         let pair = if at == Side::A {
             [own, other]
@@ -363,7 +374,9 @@ impl Batch<'_> {
             self.restrict(source, &seen.id, &rule, &restriction);
         }
         for (rule, restriction, evidence) in lifted {
-            self.lift(source, &seen.id, &rule);
+            for record in seen.aliases.iter().chain([&seen.id]) {
+                self.lift(source, record, &rule);
+            }
             self.note(
                 JournalKind::OptIn,
                 None,

@@ -413,11 +413,7 @@ impl<'a> Settlement<'a> {
                     }
                 }
                 let observed = self.context.observed(side, answer.unwrap_or(entity));
-                let consents = &intent.consents;
-                if consents
-                    .iter()
-                    .any(|consent| consent.state == ConsentState::Unsubscribed)
-                {
+                if is_told_back(intent, &observed.entity, source) {
                     self.restricted.insert(observed.entity.id.clone());
                 }
                 match source {
@@ -701,6 +697,20 @@ impl<'a> Settlement<'a> {
         }
         Ok(())
     }
+}
+
+/// Whether the opt-out that a record shows is the one that was written to it. Found later, and dated after what was sent, it may
+/// be one that the person has said since, and it counts as that: some remotes date what they are told by their own clock, and
+/// then the opt-out is in force from a little later on.
+fn is_told_back(intent: &Intent, shown: &Entity, source: Source) -> bool {
+    intent.consents.iter().any(|sent| {
+        let now = shown
+            .consents
+            .iter()
+            .find(|now| now.channel == sent.channel && now.purpose == sent.purpose);
+        sent.state == ConsentState::Unsubscribed
+            && (source == Source::Write || now.is_none_or(|now| now.at <= sent.at))
+    })
 }
 
 fn intent_of(resolution: &Resolution) -> &Intent {

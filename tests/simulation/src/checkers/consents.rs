@@ -53,7 +53,7 @@ pub(crate) fn arrives(facts: &Facts<'_>, arrival: &Arrival<'_>, findings: &mut F
             precedes(facts, arrival, &source, &person, decided.step, findings);
         }
     }
-    bounced(facts, arrival, &source, findings);
+    bounced(facts, arrival, &source, &person, findings);
 }
 
 /// Somebody is subscribed, or asked whether they want to be.
@@ -204,7 +204,13 @@ fn precedes(
 }
 
 /// A bounce belongs to an address.
-fn bounced(facts: &Facts<'_>, arrival: &Arrival<'_>, source: &Place, findings: &mut Findings) {
+fn bounced(
+    facts: &Facts<'_>,
+    arrival: &Arrival<'_>,
+    source: &Place,
+    person: &[Place],
+    findings: &mut Findings,
+) {
     let (mail, address) = match arrival.op {
         WriteOp::Create(create) => (&create.deliverability, Some(&create.fields)),
         WriteOp::Update(update) => (&update.deliverability, Some(&update.patch)),
@@ -238,19 +244,22 @@ fn bounced(facts: &Facts<'_>, arrival: &Arrival<'_>, source: &Place, findings: &
     let Some(Plain::Text(address)) = written.or(told) else {
         return;
     };
-    let failed = facts.systems[source.0]
-        .records
-        .get(&source.1)
-        .is_some_and(|record| {
-            record.shown_versions().any(|version| {
-                version.bounced.is_some() && version.address().as_deref() == Some(address.as_str())
-            })
-        });
+    // Whoever of theirs it failed for: another sync may have told the source of it, whose address moved on before it was told.
+    let failed = person.iter().any(|place| {
+        let record = facts.systems[place.0].records.get(&place.1);
+        let mut shown = record
+            .into_iter()
+            .flat_map(|record| record.shown_versions());
+        shown.any(|version| {
+            version.bounced.is_some() && version.address().as_deref() == Some(address.as_str())
+        })
+    });
     if !failed {
         findings.add(
             10,
             format!(
-                "{} says that mail to {address} fails, which {} never showed of that address",
+                "{} says that mail to {address} fails, which neither {} nor another record of the person showed of that \
+                 address",
                 arrival.words(),
                 source.1
             ),
@@ -290,8 +299,11 @@ fn said_since(
 
 #[cfg(test)]
 mod tests {
+    use samspel_model::LinkId;
+
     use super::*;
     use crate::checkers::hand::Hand;
+    use crate::ledger::LinkFacts;
 
     fn findings(hand: &Hand, op: &WriteOp) -> Findings {
         let decided = hand.decided(op, "a001");
@@ -334,6 +346,47 @@ mod tests {
         let op = hand.update("b001", Field::Name, "n2");
         assert_eq!(findings(&hand, &op).0[0].invariant, 10);
         let op = hand.consent("b001", ConsentState::Unsubscribed);
+        assert!(findings(&hand, &op).0.is_empty());
+    }
+
+    #[test]
+    fn an_opt_in_that_was_brought_over_from_a_former_partner_holds_if_it_is_newer() {
+        for (at, wrong) in [(70, false), (50, true)] {
+            let mut hand = Hand::pair();
+            hand.say("a001", ConsentState::Unsubscribed, 60);
+            hand.person("a", "p1@example.org");
+            hand.say("a002", ConsentState::Subscribed, at);
+            hand.said("b001", ConsentState::Subscribed, at, By::Sync(0));
+            hand.ledger().syncs[0]
+                .former
+                .push(["a002".into(), "b001".into()]);
+            hand.ledger().syncs[0]
+                .former
+                .push(["a001".into(), "b001".into()]);
+            hand.store_all();
+            let op = hand.update("b001", Field::Name, "n2");
+            let found = findings(&hand, &op);
+            assert_eq!(!found.0.is_empty(), wrong, "{at}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn a_bounce_that_another_record_of_the_person_showed_is_true() {
+        let mut hand = Hand::pair();
+        hand.person("a", "p1@example.org");
+        hand.bounce("a002");
+        hand.store_all();
+        let op = hand.bounces("b001");
+        assert_eq!(findings(&hand, &op).0[0].invariant, 10);
+        let link = LinkFacts {
+            records: ["a002".into(), "b001".into()],
+            ended: false,
+            since: 0,
+            reconciled: std::collections::BTreeSet::new(),
+        };
+        hand.ledger().syncs[0]
+            .links
+            .insert(LinkId("l2".to_owned()), link);
         assert!(findings(&hand, &op).0.is_empty());
     }
 

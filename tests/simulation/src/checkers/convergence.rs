@@ -96,10 +96,20 @@ fn pairs(facts: &Facts<'_>, index: usize, agreement: &Agreement, findings: &mut 
             if waits(sync, &link.records, &about) {
                 continue;
             }
+            // What the source held before the two met was never told to this target.
+            let since_met = |side: Side| {
+                let place = (agreement.system(side), link.records[side.index()].clone());
+                let met = facts.ledger.stored_before(&place, link.since).unwrap_or(0);
+                let versions = records[side.index()].map(|record| &record.versions);
+                let versions = versions.into_iter().flatten();
+                versions
+                    .filter(move |version| version.seq >= met)
+                    .map(|version| &**version)
+            };
             let kept = match mapping.to {
                 [true, true] => false,
-                [false, true] => stays(index, mapping.field, a, b),
-                [true, false] => stays(index, mapping.field, b, a),
+                [false, true] => stays(index, mapping.field, since_met(Side::A), b),
+                [true, false] => stays(index, mapping.field, since_met(Side::B), a),
                 [false, false] => true,
             };
             // Where the source has no value, what the target was given back stays: two that meet anew clear nothing.
@@ -128,9 +138,14 @@ fn pairs(facts: &Facts<'_>, index: usize, agreement: &Agreement, findings: &mut 
 }
 
 /// Whether the target of a one-way field keeps what it holds: somebody else put it there, the people who use the system or
-/// another sync, and nothing of that flows back. And a source that was made anew for its partner, to which nobody ever gave
-/// a value, has none to give.
-fn stays(sync: usize, field: Field, source: &Record, target: &Record) -> bool {
+/// another sync, and nothing of that flows back. And a source to which nobody has given a value since it met its partner has
+/// none to give: two that meet clear nothing. `source`: what it held since then.
+fn stays<'v>(
+    sync: usize,
+    field: Field,
+    mut source: impl Iterator<Item = &'v Version>,
+    target: &Record,
+) -> bool {
     let value = |version: &Version| version.values[field.index()].clone();
     let now = value(target.now());
     let brought = target
@@ -140,11 +155,7 @@ fn stays(sync: usize, field: Field, source: &Record, target: &Record) -> bool {
         .take_while(|version| same(field, &value(version), &now))
         .last();
     let by_others = brought.is_some_and(|version| version.by != By::Sync(sync));
-    by_others
-        || source
-            .versions
-            .iter()
-            .all(|version| is_empty(&value(version)))
+    by_others || source.all(|version| is_empty(&value(version)))
 }
 
 fn consents(
@@ -296,6 +307,23 @@ mod tests {
         assert_eq!(findings(&hand).len(), 1);
         hand.conflict(Field::Name);
         assert!(findings(&hand).is_empty());
+    }
+
+    #[test]
+    fn a_source_that_was_cleared_since_the_two_met_is_found_and_one_that_met_without_a_value_is_not()
+     {
+        for (cleared_before, found) in [(true, 0), (false, 1)] {
+            let mut hand = Hand::pair();
+            hand.one_way(Field::Name, [false, true]);
+            hand.edit("b001", Field::Name, "n6", By::Sync(0));
+            if cleared_before {
+                hand.edit("a001", Field::Name, "", By::User);
+            }
+            hand.store_all();
+            hand.link("n1", "n1");
+            hand.edit("a001", Field::Name, "", By::User);
+            assert_eq!(findings(&hand).len(), found, "{:?}", findings(&hand));
+        }
     }
 
     #[test]

@@ -106,6 +106,19 @@ impl Hand {
         }
     }
 
+    /// A field flows so, into A and into B.
+    pub fn one_way(&mut self, field: Field, to: [bool; 2]) {
+        let mappings = &mut self.agreements[0].fields;
+        for mapping in mappings.iter_mut().filter(|one| one.field == field) {
+            mapping.to = to;
+        }
+    }
+
+    /// What is stored.
+    pub fn ledger(&mut self) -> &mut Ledger {
+        &mut self.ledger
+    }
+
     fn system(&mut self, id: &str) -> &mut System {
         &mut self.systems[usize::from(id.starts_with('b'))]
     }
@@ -142,8 +155,13 @@ impl Hand {
 
     /// The person says something.
     pub fn say(&mut self, id: &str, state: ConsentState, at: i64) {
+        self.said(id, state, at, By::User);
+    }
+
+    /// A record gets to say something.
+    pub fn said(&mut self, id: &str, state: ConsentState, at: i64, by: By) {
         self.system(id)
-            .change(&id.into(), By::User, at, false, |version| {
+            .change(&id.into(), by, at, false, |version| {
                 version.said = Said {
                     state,
                     at: Some(at),

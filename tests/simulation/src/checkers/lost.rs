@@ -168,6 +168,32 @@ mod tests {
     use crate::checkers::hand::Hand;
 
     #[test]
+    fn only_a_write_that_was_given_up_before_it_arrived_need_not_be_explained() {
+        for (open, wrong) in [(true, true), (false, false)] {
+            let mut hand = Hand::pair();
+            hand.edit("b001", Field::Note, "o5", By::User);
+            hand.store_all();
+            let before = hand.version("b001");
+            hand.edit("b001", Field::Note, "o6", By::Sync(0));
+            let after = hand.version("b001");
+            let op = hand.update("b001", Field::Note, "o6");
+            let mut decided = hand.decided(&op, "a001");
+            decided.open = open;
+            let mut lost = Lost::default();
+            lost.applied(
+                &hand.facts(),
+                &hand.arrival(&op, Some(decided)),
+                (1, "b001".into()),
+                &before,
+                &after,
+            );
+            let mut findings = Findings::default();
+            lost.settled(&hand.facts(), 0, &mut findings);
+            assert_eq!(!findings.0.is_empty(), wrong, "{findings:?}");
+        }
+    }
+
+    #[test]
     fn an_observed_value_that_is_overwritten_and_not_told_is_found() {
         for (told, wrong) in [(false, true), (true, false)] {
             let mut hand = Hand::pair();

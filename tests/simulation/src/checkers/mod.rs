@@ -21,8 +21,10 @@ pub(crate) mod hand;
 
 use samspel_model::intent::{Effect, Intent};
 use samspel_model::{RecordId, Side, WriteOp};
+use serde_json::Value;
 
 use crate::agreement::Agreement;
+use crate::field::{Field, plain};
 use crate::ledger::{Decided, Ledger, Notes, Place, SyncLedger};
 use crate::systems::{Applied, System, Version};
 use crate::time::Millis;
@@ -102,9 +104,17 @@ pub(crate) fn target(op: &WriteOp) -> Option<&RecordId> {
 pub(crate) fn intent_of(
     sync: &SyncLedger,
     side: Side,
+    system: &System,
     op: &WriteOp,
     begun: u64,
 ) -> Option<Decided> {
+    let had = |id: &RecordId, address: Option<&Value>| {
+        let address = plain(Field::Email, address.unwrap_or(&Value::Null));
+        let versions = system.records.get(id).into_iter();
+        versions
+            .flat_map(|record| &record.versions)
+            .any(|version| plain(Field::Email, &version.values[Field::Email.index()]) == address)
+    };
     let open = |decided: &&Decided| {
         (decided.open || decided.closed > begun) && decided.intent.target == side
     };
@@ -120,8 +130,12 @@ pub(crate) fn intent_of(
                 && intent.patch == update.patch
                 && intent.consents == update.consents
                 && intent.deliverability == update.deliverability;
-            // The rest of a create that ended half way.
+            // The rest of a create that ended half way: of this record, which was found by its address.
             let rest = intent.effect == Effect::Create
+                && had(
+                    &update.id,
+                    intent.patch.get(Field::Email.name(system.index)),
+                )
                 && update.patch.is_empty()
                 && intent.consents == update.consents
                 && intent.deliverability == update.deliverability;

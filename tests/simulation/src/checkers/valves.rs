@@ -148,6 +148,7 @@ fn most((count, percent): (u64, u64), pairs: u64) -> u64 {
 mod tests {
     use super::*;
     use crate::checkers::hand::Hand;
+    use crate::ledger::LinkFacts;
 
     #[test]
     fn a_value_that_is_written_again_and_again_is_found() {
@@ -164,9 +165,8 @@ mod tests {
         assert_eq!(findings.0[0].invariant, 2);
     }
 
-    #[test]
-    fn more_changes_than_the_valve_lets_through_are_found() {
-        let hand = Hand::pair();
+    /// What is found when a run changes the names of 201 pairs.
+    fn changes(hand: &Hand) -> Findings {
         let mut valves = Valves::default();
         let mut findings = Findings::default();
         for number in 0..201 {
@@ -177,6 +177,36 @@ mod tests {
             let arrival = hand.arrival(&op, Some(decided));
             valves.arrives(&hand.facts(), &arrival, 0, &mut findings);
         }
-        assert_eq!(findings.0[0].invariant, 9);
+        findings
+    }
+
+    #[test]
+    fn more_changes_than_the_valve_lets_through_are_found() {
+        assert_eq!(changes(&Hand::pair()).0[0].invariant, 9);
+    }
+
+    #[test]
+    fn only_pairs_that_never_met_in_a_field_are_filled_by_a_first_sync_without_end() {
+        for (reconciled, first_done, found) in [
+            (false, false, false),
+            (true, false, true),
+            (false, true, true),
+        ] {
+            let mut hand = Hand::pair();
+            let rule = hand.facts().agreements[0].rule_name(Field::Name);
+            let sync = &mut hand.ledger().syncs[0];
+            sync.first_done = first_done;
+            for number in 0..201 {
+                let facts = LinkFacts {
+                    records: ["a001".into(), "b001".into()],
+                    ended: false,
+                    since: 0,
+                    reconciled: reconciled.then(|| rule.clone()).into_iter().collect(),
+                };
+                sync.links.insert(LinkId(format!("l{number}")), facts);
+            }
+            let found_now = !changes(&hand).0.is_empty();
+            assert_eq!(found_now, found, "{reconciled} {first_done}");
+        }
     }
 }

@@ -199,12 +199,15 @@ fn tombstone(work: &mut Work<'_>, reading: &Reading, tombstone: Tombstone, outco
     }
     let mut now = known.clone();
     if let Some(into) = merged_into {
-        let last_words = forgotten_opt_outs(&reading.place, &known.seen, &[], work.at);
-        let moved = last_words.into_iter().map(|one| RecordRestriction {
-            record: into.clone(),
-            ..one
-        });
-        outcome.forgotten.extend(moved);
+        // What is told again is no newer than it was.
+        if differs || known.seen.merged_into.as_ref() != Some(&into) {
+            let last_words = forgotten_opt_outs(&reading.place, &known.seen, &[], work.at);
+            let moved = last_words.into_iter().map(|one| RecordRestriction {
+                record: into.clone(),
+                ..one
+            });
+            outcome.forgotten.extend(moved);
+        }
         outcome.merged.push((id.clone(), into.clone()));
         now.seen.merged_into = Some(into);
     }

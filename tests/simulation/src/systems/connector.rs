@@ -471,8 +471,13 @@ impl SimConnector {
         state.step += 1;
         state.writes += 1;
         let step = state.step;
-        let intent =
-            checkers::intent_of(&state.ledger.syncs[self.sync], self.side, op, under.begun);
+        let intent = checkers::intent_of(
+            &state.ledger.syncs[self.sync],
+            self.side,
+            &state.systems[self.system],
+            op,
+            under.begun,
+        );
         let person = intent
             .as_ref()
             .and_then(|decided| {

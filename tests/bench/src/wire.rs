@@ -23,6 +23,15 @@ pub fn value(number: u64) -> String {
     format!("{BEFORE}{number}{AFTER}")
 }
 
+/// What a share of sorted values is not above.
+pub fn share(sorted: &[f64], share: f64) -> f64 {
+    let index = (sorted.len() as f64 * share).ceil() as usize;
+    sorted
+        .get(index.saturating_sub(1))
+        .copied()
+        .unwrap_or_default()
+}
+
 /// Edits under way, and how long each took.
 #[derive(Clone, Default)]
 pub struct Marks(Arc<Shared>);
@@ -49,6 +58,16 @@ impl Marks {
     /// An edit is made now.
     pub fn begin(&self, number: u64, at: Instant, wire: usize) {
         self.edits().under_way.insert(number, (at, wire));
+    }
+
+    /// Whether an edit has not arrived.
+    pub fn is_under_way(&self, number: u64) -> bool {
+        self.edits().under_way.contains_key(&number)
+    }
+
+    /// How long the edits took that have arrived.
+    pub fn took(&self) -> Vec<Duration> {
+        self.edits().took.clone()
     }
 
     /// What came by on a wire.
@@ -83,7 +102,7 @@ impl Marks {
         };
         // Those that are missing are told.
         let _ = tokio::time::timeout(patience, all).await;
-        self.edits().took.clone()
+        self.took()
     }
 
     /// Requests that passed.

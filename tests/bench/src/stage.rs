@@ -1,4 +1,4 @@
-//! What the measurement needs: vendors with people in them, wires, a first sync of each pair, and `samspel serve`.
+//! What a measurement of the service needs: vendors with people in them, wires, a first sync of each pair, and `samspel serve`.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -14,13 +14,13 @@ use samspel_vendors::mailchimp::{self, Mailchimp, MailchimpOptions};
 use samspel_vendors::people::{self, ListStanding, Permission};
 use samspel_vendors::vendor::Vendor as _;
 use serde::Deserialize;
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
-use super::Wanted;
-use super::wire::{self, Marks};
 use crate::error::BenchError;
 use crate::floor::{BOUNCE_PROPERTY, HARD_BOUNCE};
+use crate::wire::{self, Marks};
 
 /// Starting may take a while on a busy machine.
 const START: Duration = Duration::from_secs(120);
@@ -29,6 +29,21 @@ const LOOK: Duration = Duration::from_millis(50);
 const FIRST_RUN: &str = r#"reason="interval",outcome="done""#;
 const CLIENT_SECRET: &str = "a client secret of the bench";
 const SEED: u64 = 1;
+
+/// What is set up.
+#[derive(Debug, Clone, Copy)]
+pub struct Scene {
+    /// Pairs of vendors, and syncs.
+    pub pairs: usize,
+    /// Contacts of each pair.
+    pub contacts: u64,
+    /// How often a sync runs by itself.
+    pub interval: &'static str,
+    /// The connectors are installed in the store, so that they can be swapped.
+    pub installed: bool,
+    /// Further syncs, between the same accounts by turns, that run once a day and were never agreed to: `idle-0` and so on.
+    pub idle: usize,
+}
 
 /// A CRM and an e-mail platform.
 pub struct Pair {
@@ -42,10 +57,47 @@ pub struct Pair {
     _serving: (Running<HubSpot>, Running<Mailchimp>),
 }
 
+impl Pair {
+    /// Somebody does something in the CRM.
+    ///
+    /// # Errors
+    /// The vendor refuses it.
+    pub fn in_crm(&self, act: Value) -> Result<(), BenchError> {
+        serde_json::from_value(act.clone())
+            .map_err(|error| error.to_string())
+            .and_then(|act| self.crm.act(act).map_err(|error| error.to_string()))
+            .map(drop)
+            .map_err(|why| refused(&act, why))
+    }
+
+    /// Somebody does something in the e-mail platform.
+    ///
+    /// # Errors
+    /// The vendor refuses it.
+    pub fn in_list(&self, act: Value) -> Result<(), BenchError> {
+        serde_json::from_value(act.clone())
+            .map_err(|error| error.to_string())
+            .and_then(|act| self.list.act(act).map_err(|error| error.to_string()))
+            .map(drop)
+            .map_err(|why| refused(&act, why))
+    }
+}
+
+fn refused(act: &Value, why: String) -> BenchError {
+    BenchError::Simulators {
+        program: "in this process".into(),
+        why: format!("{act}: {why}"),
+    }
+}
+
 /// Everything that is needed. It ends with this value.
 pub struct Stage {
     pub pairs: Vec<Pair>,
+    program: Program,
     serving: Child,
+    /// The API's origin.
+    pub url: String,
+    metrics: String,
     _directory: TempDir,
 }
 
@@ -61,7 +113,7 @@ struct Endpoint {
 }
 
 impl Stage {
-    pub async fn set(samspel: &Path, wanted: Wanted, marks: &Marks) -> Result<Self, BenchError> {
+    pub async fn set(samspel: &Path, scene: Scene, marks: &Marks) -> Result<Self, BenchError> {
         let failed = || BenchError::system("write a configuration");
         let directory = TempDir::with_prefix("samspel-bench-hooks-").map_err(failed())?;
         let file =
@@ -72,8 +124,15 @@ impl Stage {
             "[server]\nlisten = \"127.0.0.1:{port}\"\nmetrics-listen = \"127.0.0.1:{metrics}\"\npublic-url = \"http://127.0.0.1:{port}\"\n\n\
              [host]\nconcurrent-syncs = 8\n\n"
         );
-        for index in 0..wanted.pairs {
-            pairs.push(pair(index, wanted.contacts, marks, &mut text).await?);
+        for index in 0..scene.pairs {
+            pairs.push(pair(index, scene, marks, &mut text).await?);
+        }
+        for number in 0..scene.idle {
+            text.push_str(&sync(
+                &format!("idle-{number}"),
+                number % scene.pairs.max(1),
+                "24h",
+            ));
         }
         file("samspel.toml", &text)?;
         file("hubspot-token", hubspot::DEFAULT_TOKEN)?;
@@ -83,7 +142,16 @@ impl Stage {
             samspel: samspel.to_owned(),
             directory: directory.path().to_owned(),
         };
-        for index in 0..wanted.pairs {
+        if scene.installed {
+            for name in CONNECTORS {
+                let file = component(name);
+                let file = file.to_string_lossy();
+                program
+                    .output(&["connector", "install", &file, "--dev", "--yes", "--json"])
+                    .await?;
+            }
+        }
+        for index in 0..scene.pairs {
             program
                 .output(&["sync", "run", &format!("sync-{index}"), "--yes", "--json"])
                 .await?;
@@ -110,11 +178,46 @@ impl Stage {
         let serving = program.serve()?;
         let stage = Self {
             pairs,
+            program,
             serving,
+            url: format!("http://127.0.0.1:{port}"),
+            metrics: format!("http://127.0.0.1:{metrics}/metrics"),
             _directory: directory,
         };
-        ready(&format!("http://127.0.0.1:{metrics}/metrics"), &stage.pairs).await?;
+        ready(&stage.metrics, &stage.pairs).await?;
         Ok(stage)
+    }
+
+    /// What somebody runs beside the service.
+    pub fn program(&self) -> Program {
+        self.program.clone()
+    }
+
+    /// The process of the service.
+    pub fn process(&self) -> Option<u32> {
+        self.serving.id()
+    }
+
+    /// Whether the service has ended by itself.
+    ///
+    /// # Errors
+    /// The system does not tell.
+    pub fn has_ended(&mut self) -> Result<bool, BenchError> {
+        let status = self.serving.try_wait();
+        Ok(status
+            .map_err(BenchError::system("look at samspel"))?
+            .is_some())
+    }
+
+    /// The service is ended at once (SIGKILL), and started again.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub async fn kill(&mut self) -> Result<(), BenchError> {
+        let killed = self.serving.kill().await;
+        killed.map_err(BenchError::system("kill samspel"))?;
+        self.serving = self.program.serve()?;
+        Ok(())
     }
 
     /// Lets Samspel end as an operator would.
@@ -143,13 +246,29 @@ impl Stage {
     }
 }
 
-struct Program {
+/// The program, where its configuration is.
+#[derive(Debug, Clone)]
+pub struct Program {
     samspel: PathBuf,
     directory: PathBuf,
 }
 
+/// The connectors of both vendors.
+pub const CONNECTORS: [&str; 2] = ["hubspot", "mailchimp"];
+
+/// A connector's component.
+pub fn component(name: &str) -> PathBuf {
+    let directory = std::env::var_os("SAMSPEL_CONNECTORS")
+        .map_or_else(|| PathBuf::from("target/connectors"), PathBuf::from);
+    directory.join(format!("{name}.wasm"))
+}
+
 impl Program {
-    async fn output(&self, args: &[&str]) -> Result<Vec<u8>, BenchError> {
+    /// Runs it to its end; what it prints.
+    ///
+    /// # Errors
+    /// It fails.
+    pub async fn output(&self, args: &[&str]) -> Result<Vec<u8>, BenchError> {
         let line = format!("samspel {}", args.join(" "));
         let output = Command::new(&self.samspel)
             .args(args)
@@ -197,10 +316,13 @@ fn free_port() -> Result<u16, BenchError> {
 
 async fn pair(
     index: usize,
-    contacts: u64,
+    scene: Scene,
     marks: &Marks,
     text: &mut String,
 ) -> Result<Pair, BenchError> {
+    let Scene {
+        contacts, interval, ..
+    } = scene;
     let seed = SEED + index as u64;
     let crm = HubSpot::new(HubSpotOptions::default());
     let list = Mailchimp::new(MailchimpOptions::default());
@@ -247,24 +369,11 @@ settings = {{ dc = "{dc}", list_id = "{list_id}" }}
 credentials.access = {{ scheme = "api-key", file = "mailchimp-key" }}
 endpoints = {{ "https://{dc}.api.mailchimp.com" = "{list_url}" }}
 
-[syncs.sync-{index}]
-a = {{ account = "crm-{index}", collection = "contacts" }}
-b = {{ account = "list-{index}", collection = "members" }}
-match = {{ a = "email", b = "email_address" }}
-new-members = "transactional"
-first-sync = "a"
-interval = "1h"
-valves.changes = {{ count = 1000000, percent = 100 }}
-fields = [
-  {{ a = "email", b = "email_address" }},
-  {{ a = "firstname", b = "FNAME" }},
-  {{ a = "lastname", b = "LNAME" }},
-]
-
 "#,
         newsletter = hubspot::NEWSLETTER,
         list_id = mailchimp::LIST_ID,
     );
+    text.push_str(&sync(&format!("sync-{index}"), index, interval));
     Ok(Pair {
         crm,
         list,
@@ -273,6 +382,27 @@ fields = [
         list_wire,
         _serving: serving,
     })
+}
+
+/// A sync between the accounts of a pair.
+fn sync(name: &str, accounts: usize, interval: &str) -> String {
+    format!(
+        r#"[syncs.{name}]
+a = {{ account = "crm-{accounts}", collection = "contacts" }}
+b = {{ account = "list-{accounts}", collection = "members" }}
+match = {{ a = "email", b = "email_address" }}
+new-members = "transactional"
+first-sync = "a"
+interval = "{interval}"
+valves.changes = {{ count = 1000000, percent = 100 }}
+fields = [
+  {{ a = "email", b = "email_address" }},
+  {{ a = "firstname", b = "FNAME" }},
+  {{ a = "lastname", b = "LNAME" }},
+]
+
+"#
+    )
 }
 
 /// Waits until Samspel serves, the first runs are over, and every Mailchimp has a webhook.

@@ -5,24 +5,18 @@
 //! carries a value of its own, and a wire between Samspel and each vendor notes when that value comes by. The time of an
 //! edit is from before it is made until then, so that what the vendors take to tell of it counts against Samspel.
 
-mod stage;
-mod wire;
-
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use samspel_vendors::hubspot::HubSpotAct;
-use samspel_vendors::mailchimp::MailchimpAct;
-use samspel_vendors::vendor::Vendor as _;
 use serde::Serialize;
 use serde_json::json;
 use tokio::time::MissedTickBehavior;
 
 use crate::error::BenchError;
-use stage::Stage;
-use wire::Marks;
+use crate::stage::{Scene, Stage};
+use crate::wire::{self, Marks};
 
 /// What is measured.
 #[derive(Debug, Clone, Copy)]
@@ -93,7 +87,14 @@ impl Report {
 /// Samspel or a vendor cannot be used.
 pub async fn measure(samspel: &Path, wanted: Wanted) -> Result<Report, BenchError> {
     let marks = Marks::default();
-    let stage = Stage::set(samspel, wanted, &marks).await?;
+    let scene = Scene {
+        pairs: wanted.pairs,
+        contacts: wanted.contacts,
+        interval: "1h",
+        installed: false,
+        idle: 0,
+    };
+    let stage = Stage::set(samspel, scene, &marks).await?;
     let mut edits = Edits::default();
     let total = u64::from(wanted.rate) * u64::from(wanted.seconds);
     let mut ticks = tokio::time::interval(Duration::from_secs(1) / wanted.rate.max(1));
@@ -111,13 +112,7 @@ pub async fn measure(samspel: &Path, wanted: Wanted) -> Result<Report, BenchErro
         .map(|time| time.as_secs_f64() * 1_000.0)
         .collect();
     times.sort_by(f64::total_cmp);
-    let at = |share: f64| -> f64 {
-        let index = (times.len() as f64 * share).ceil() as usize;
-        times
-            .get(index.saturating_sub(1))
-            .copied()
-            .unwrap_or_default()
-    };
+    let at = |share| wire::share(&times, share);
     Ok(Report {
         hooks: total,
         rate: wanted.rate,
@@ -159,22 +154,14 @@ impl Edits {
                 pair.crm_wire
             },
         );
-        let done = if in_crm {
-            let edit =
-                json!({ "act": "edit", "contact": email, "properties": { "firstname": value } });
-            serde_json::from_value::<HubSpotAct>(edit)
-                .map_err(|error| error.to_string())
-                .and_then(|act| pair.crm.act(act).map_err(|error| error.to_string()))
+        if in_crm {
+            pair.in_crm(
+                json!({ "act": "edit", "contact": email, "properties": { "firstname": value } }),
+            )
         } else {
-            let edit =
-                json!({ "act": "edit", "member": email, "merge_fields": { "FNAME": value } });
-            serde_json::from_value::<MailchimpAct>(edit)
-                .map_err(|error| error.to_string())
-                .and_then(|act| pair.list.act(act).map_err(|error| error.to_string()))
-        };
-        done.map(drop).map_err(|why| BenchError::Simulators {
-            program: "in this process".into(),
-            why: format!("{email} cannot be edited: {why}"),
-        })
+            pair.in_list(
+                json!({ "act": "edit", "member": email, "merge_fields": { "FNAME": value } }),
+            )
+        }
     }
 }
