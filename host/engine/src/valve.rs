@@ -10,7 +10,10 @@ use crate::spec::{Threshold, ValveSpec};
 #[derive(Debug, Clone)]
 pub struct Meter {
     valves: ValveSpec,
-    links: u64,
+    /// Counted once it makes a difference.
+    links: Option<u64>,
+    /// Records that were looked at.
+    records: u64,
     /// The first sync is not complete: everything is created, and whoever meets for the first time may be changed.
     first: bool,
     creates: u64,
@@ -19,16 +22,31 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// For a run over so many links. `first`: the first sync is not complete.
-    pub fn new(valves: ValveSpec, links: u64, first: bool) -> Self {
+    /// For a run over so many links; `None`: they were not counted yet. `first`: the first sync is not complete.
+    pub fn new(valves: ValveSpec, links: Option<u64>, first: bool) -> Self {
         Self {
             valves,
             links,
+            records: 0,
             first,
             creates: 0,
             changes: BTreeMap::new(),
             removals: 0,
         }
+    }
+
+    /// So many records are about to be looked at. Whether the links must be counted before: the valves let a share of them
+    /// through, where that is more than a fixed number.
+    pub fn looks_at(&mut self, records: u64) -> bool {
+        self.records += records;
+        let valves = &self.valves;
+        let least = [valves.deletes, valves.creates, valves.changes].map(|one| one.count);
+        self.links.is_none() && least.iter().any(|count| self.records > *count)
+    }
+
+    /// There are so many links.
+    pub fn counted(&mut self, links: u64) {
+        self.links = Some(links);
     }
 
     /// Whether one more record may be created. It is counted if so.
@@ -70,8 +88,11 @@ impl Meter {
 }
 
 /// The count, or the share of the links, whichever is more.
-fn most(threshold: Threshold, links: u64) -> u64 {
-    let share = links.saturating_mul(u64::from(threshold.percent)) / 100;
+fn most(threshold: Threshold, links: Option<u64>) -> u64 {
+    let share = links
+        .unwrap_or(0)
+        .saturating_mul(u64::from(threshold.percent))
+        / 100;
     share.max(threshold.count)
 }
 
@@ -82,7 +103,7 @@ mod tests {
     #[test]
     fn ten_removals_or_a_tenth_of_the_links_are_allowed() {
         for (links, allowed) in [(0, 10), (50, 10), (1_000, 100)] {
-            let mut meter = Meter::new(ValveSpec::default(), links, false);
+            let mut meter = Meter::new(ValveSpec::default(), Some(links), false);
             let made = (0..links + 20).filter(|_| meter.remove()).count() as u64;
             assert_eq!(made, allowed);
         }
@@ -91,7 +112,7 @@ mod tests {
     #[test]
     fn the_first_sync_creates_without_bound_and_later_ones_do_not() {
         let made = |first| {
-            let mut meter = Meter::new(ValveSpec::default(), 0, first);
+            let mut meter = Meter::new(ValveSpec::default(), Some(0), first);
             (0..1_000).filter(|_| meter.create()).count() as u64
         };
         assert_eq!(made(true), 1_000);
@@ -99,8 +120,19 @@ mod tests {
     }
 
     #[test]
+    fn links_are_counted_before_they_make_a_difference() {
+        let mut meter = Meter::new(ValveSpec::default(), None, false);
+        let least = ValveSpec::default().deletes.count;
+        assert!(!meter.looks_at(least));
+        assert!(meter.looks_at(1), "a tenth of them may be more");
+        meter.counted(1_000);
+        assert!(!meter.looks_at(1_000));
+        assert_eq!((0..1_000).filter(|_| meter.remove()).count(), 100);
+    }
+
+    #[test]
     fn each_field_has_a_valve_of_its_own() {
-        let mut meter = Meter::new(ValveSpec::default(), 0, false);
+        let mut meter = Meter::new(ValveSpec::default(), Some(0), false);
         let made = (0..1_000)
             .filter(|_| meter.change("name=name", false))
             .count() as u64;
@@ -111,7 +143,7 @@ mod tests {
     #[test]
     fn who_meets_in_the_first_sync_is_changed_without_bound_and_later_is_not() {
         let made = |first, meets| {
-            let mut meter = Meter::new(ValveSpec::default(), 0, first);
+            let mut meter = Meter::new(ValveSpec::default(), Some(0), first);
             let changed = (0..1_000).filter(|_| meter.change("name=name", meets));
             changed.count() as u64
         };

@@ -156,6 +156,7 @@ impl<S> Renamed<S> {
             | Change::Journal(_)
             | Change::PutCursor { .. }
             | Change::PutRun(_)
+            | Change::KeepRuns(_)
             | Change::PutState(_)
             | Change::PutDecisions(_)
             | Change::RemoveDecisions(_)
@@ -405,6 +406,10 @@ impl<S: Store> Store for Renamed<S> {
         self.store.runs(self.sync(sync), limit).await
     }
 
+    async fn queued(&self, sync: &str) -> Result<u64, StoreError> {
+        self.store.queued(self.sync(sync)).await
+    }
+
     async fn counts(&self, sync: &str) -> Result<SyncCounts, StoreError> {
         self.store.counts(self.sync(sync)).await
     }
@@ -454,6 +459,10 @@ impl<S: HookStore> HookStore for Renamed<S> {
         due: Option<Timestamp>,
     ) -> Result<(), StoreError> {
         self.store.hook_failed(position, error, due).await
+    }
+
+    async fn put_hooks_off(&self, positions: &[u64], due: Timestamp) -> Result<(), StoreError> {
+        self.store.put_hooks_off(positions, due).await
     }
 
     async fn retry_hooks(&self, position: Option<u64>, now: Timestamp) -> Result<u64, StoreError> {

@@ -263,6 +263,9 @@ pub trait HookStore: Send + Sync {
         due: Option<Timestamp>,
     ) -> Result<(), StoreError>;
 
+    /// These are looked at later, although nothing is wrong with them.
+    async fn put_hooks_off(&self, positions: &[u64], due: Timestamp) -> Result<(), StoreError>;
+
     /// Those that are not tried again by themselves become due now; without a position, all of them. How many.
     async fn retry_hooks(&self, position: Option<u64>, now: Timestamp) -> Result<u64, StoreError>;
 

@@ -451,6 +451,32 @@ pub struct SyncState {
     /// The first sync is complete: from then on the valve for creates counts.
     #[serde(default)]
     pub first_done: Option<Timestamp>,
+    /// What the last comparison of both sides left.
+    #[serde(default)]
+    pub drift: Option<Drift>,
+}
+
+/// How far the two sides of a sync were apart when they were compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Drift {
+    /// When.
+    pub at: Timestamp,
+    /// Linked pairs of which both records are there.
+    pub links: u64,
+    /// Those that differed, and still did after healing.
+    pub unequal: u64,
+}
+
+impl Drift {
+    /// The share of pairs that differed, 0.0 to 1.0.
+    pub fn unequal_share(&self) -> f64 {
+        if self.links == 0 {
+            0.0
+        } else {
+            self.unequal as f64 / self.links as f64
+        }
+    }
 }
 
 /// How a run ended.
@@ -579,6 +605,8 @@ pub enum Change {
     },
     /// A run's progress or end; replaces by id.
     PutRun(RunRecord),
+    /// Of the runs that are stored, only so many stay: the newest.
+    KeepRuns(u32),
     /// What was decided about the sync.
     PutState(SyncState),
     /// What an operator said; replaces what was said about the same side, record and subject.
@@ -645,6 +673,7 @@ impl Change {
             Self::Erase { records, .. } => records.is_empty(),
             Self::PutCursor { .. }
             | Self::PutRun(_)
+            | Self::KeepRuns(_)
             | Self::PutState(_)
             | Self::PutAccount { .. } => false,
         }
@@ -869,6 +898,9 @@ pub trait Store: Send + Sync {
 
     /// Runs, newest first.
     async fn runs(&self, sync: &str, limit: u32) -> Result<Vec<RunRecord>, StoreError>;
+
+    /// How many records wait to be planned. Unlike [`Self::counts`] it is quick, however many links there are.
+    async fn queued(&self, sync: &str) -> Result<u64, StoreError>;
 
     /// Numbers about a sync.
     async fn counts(&self, sync: &str) -> Result<SyncCounts, StoreError>;

@@ -181,6 +181,7 @@ impl Access for SqliteStore {
     }
 }
 
+#[derive(Clone)]
 struct Create(NewToken);
 
 #[async_trait]
@@ -212,6 +213,7 @@ impl Task for Create {
     }
 }
 
+#[derive(Clone)]
 struct Revoke {
     id: String,
     now: Timestamp,
@@ -293,6 +295,7 @@ impl Requests for SqliteStore {
     }
 }
 
+#[derive(Clone)]
 struct BeginRequest {
     principal: String,
     key: String,

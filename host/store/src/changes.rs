@@ -12,7 +12,7 @@ use samspel_model::{Guard, Link, LinkId, RecordId, Side};
 use serde::Serialize;
 use sqlx::sqlite::SqliteConnection;
 
-use crate::context::{Context, encode, micros, unsigned};
+use crate::context::{Context, encode, micros, signed, unsigned};
 use crate::erase;
 use crate::leases;
 use crate::observe::{self, Observe};
@@ -20,6 +20,7 @@ use crate::people;
 use crate::writer::Task;
 
 /// See [`samspel_model::Store::commit`].
+#[derive(Clone)]
 pub(crate) struct Apply {
     pub lease: Lease,
     pub commit: Commit,
@@ -29,17 +30,18 @@ pub(crate) struct Apply {
 impl Task for Apply {
     type Output = Receipt;
 
+    fn number(receipt: &Receipt) -> Option<Sequence> {
+        Some(receipt.sequence)
+    }
+
     async fn run(
         self,
         context: &Context,
         connection: &mut SqliteConnection,
     ) -> Result<Receipt, StoreError> {
         let Self { lease, commit } = self;
-        if Guard::LeaseFence.stands() {
-            leases::check(context, connection, &lease).await?;
-        }
         let mut applying = Applying {
-            sequence: next_sequence(context, connection, commit.at).await?,
+            sequence: next_sequence(context, connection, &lease, commit.at).await?,
             context,
             connection,
             sync: &lease.sync,
@@ -56,23 +58,31 @@ impl Task for Apply {
     }
 }
 
+/// The number of a commit under a lease that no other process has taken.
 async fn next_sequence(
     context: &Context,
     connection: &mut SqliteConnection,
+    lease: &Lease,
     at: Timestamp,
 ) -> Result<Sequence, StoreError> {
-    sqlx::query_scalar::<_, i64>(
-        "UPDATE meta SET sequence = sequence + 1, at = ? WHERE tenant = ? RETURNING sequence",
+    let number: Option<i64> = sqlx::query_scalar(
+        "UPDATE meta SET sequence = sequence + 1, at = ?1 WHERE tenant = ?2 AND (?3 OR EXISTS ( \
+           SELECT 1 FROM lease WHERE tenant = ?2 AND sync = ?4 AND owner = ?5 AND token = ?6)) RETURNING sequence",
     )
     .bind(micros(at))
     .bind(&context.tenant)
-    .fetch_one(connection)
+    .bind(!Guard::LeaseFence.stands())
+    .bind(&lease.sync)
+    .bind(&lease.owner)
+    .bind(signed(lease.token))
+    .fetch_optional(connection)
     .await
-    .map(unsigned)
-    .map_err(context.failed("numbering a commit"))
+    .map_err(context.failed("numbering a commit"))?;
+    number.map(unsigned).ok_or_else(|| leases::lost(lease))
 }
 
 /// See [`samspel_model::Store::reset`].
+#[derive(Clone)]
 pub(crate) struct Reset(pub Lease);
 
 #[async_trait]
@@ -165,6 +175,7 @@ impl Applying<'_> {
             Change::Journal(entries) => self.journal(&entries).await,
             Change::PutCursor { side, cursor } => self.put_cursor(side, &cursor).await,
             Change::PutRun(run) => self.put_run(&run).await,
+            Change::KeepRuns(number) => self.keep_runs(number).await,
             Change::PutState(state) => self.put_state(&state).await,
             Change::PutDecisions(decisions) => self.put_decisions(&decisions).await,
             Change::RemoveDecisions(decisions) => self.remove_decisions(&decisions).await,
@@ -434,6 +445,20 @@ impl Applying<'_> {
             &[(&run.id, micros(run.started), encode("a run", run)?)],
         )
         .await
+    }
+
+    async fn keep_runs(&mut self, number: u32) -> Result<(), StoreError> {
+        sqlx::query(
+            "DELETE FROM run WHERE tenant = ?1 AND sync = ?2 AND id IN ( \
+               SELECT id FROM run WHERE tenant = ?1 AND sync = ?2 ORDER BY started DESC, id DESC LIMIT -1 OFFSET ?3)",
+        )
+        .bind(&self.context.tenant)
+        .bind(self.sync)
+        .bind(number)
+        .execute(&mut *self.connection)
+        .await
+        .map(drop)
+        .map_err(self.context.failed("forgetting old runs"))
     }
 
     async fn put_state(&mut self, state: &SyncState) -> Result<(), StoreError> {

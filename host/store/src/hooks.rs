@@ -84,6 +84,17 @@ impl HookStore for SqliteStore {
         self.writer().execute(doing, query).await.map(drop)
     }
 
+    async fn put_hooks_off(&self, positions: &[u64], due: Timestamp) -> Result<(), StoreError> {
+        let query = sqlx::query(
+            "UPDATE hook SET due = ? WHERE tenant = ? AND position IN (SELECT value FROM json_each(?))",
+        )
+        .bind(micros(due))
+        .bind(self.context().tenant.clone())
+        .bind(encode("positions", positions)?);
+        let doing = "putting notifications off";
+        self.writer().execute(doing, query).await.map(drop)
+    }
+
     async fn retry_hooks(&self, position: Option<u64>, now: Timestamp) -> Result<u64, StoreError> {
         let query = sqlx::query(
             "UPDATE hook SET attempts = 0, due = ?1 \
@@ -203,6 +214,7 @@ impl Row {
     }
 }
 
+#[derive(Clone)]
 struct Keep(Hook);
 
 #[async_trait]
@@ -238,6 +250,7 @@ impl Task for Keep {
     }
 }
 
+#[derive(Clone)]
 struct Understood {
     /// JSON.
     positions: String,

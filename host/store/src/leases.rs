@@ -16,6 +16,7 @@ use crate::writer::Task;
 pub(crate) const END: &str = "the end of a lease";
 
 /// See [`samspel_model::Store::register`].
+#[derive(Clone)]
 pub(crate) struct Register {
     pub sync: String,
     pub endpoints: [Endpoint; 2],
@@ -92,6 +93,7 @@ impl Task for Register {
 }
 
 /// See [`samspel_model::Store::acquire_lease`].
+#[derive(Clone)]
 pub(crate) struct Acquire {
     pub sync: String,
     pub owner: String,
@@ -145,6 +147,7 @@ impl Task for Acquire {
 }
 
 /// See [`samspel_model::Store::renew_lease`].
+#[derive(Clone)]
 pub(crate) struct Renew {
     pub lease: Lease,
     pub now: Timestamp,
@@ -178,6 +181,7 @@ impl Task for Renew {
 }
 
 /// See [`samspel_model::Store::release_lease`].
+#[derive(Clone)]
 pub(crate) struct Release(pub Lease);
 
 #[async_trait]
@@ -265,7 +269,7 @@ fn end(now: Timestamp, ttl: Duration) -> i64 {
     micros(end.unwrap_or(Timestamp::MAX))
 }
 
-fn lost(lease: &Lease) -> StoreError {
+pub(crate) fn lost(lease: &Lease) -> StoreError {
     StoreError::LeaseLost {
         sync: lease.sync.clone(),
     }

@@ -40,6 +40,7 @@ impl Notices for SqliteStore {
     }
 }
 
+#[derive(Clone)]
 struct Put {
     notices: Vec<Notice>,
     over: Vec<Subject>,

@@ -14,6 +14,7 @@ use crate::context::{Context, decode, encode, micros, signed, unsigned};
 use crate::writer::Task;
 
 /// See [`Registry::apply`].
+#[derive(Clone)]
 struct Apply(Vec<RegistryChange>);
 
 #[async_trait]
@@ -149,6 +150,7 @@ async fn put(
 }
 
 /// See [`Registry::ran`].
+#[derive(Clone)]
 struct Ran {
     sha256: String,
     account: String,

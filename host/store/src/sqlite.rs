@@ -574,6 +574,16 @@ impl Store for SqliteStore {
         bodies("run", &rows)
     }
 
+    async fn queued(&self, sync: &str) -> Result<u64, StoreError> {
+        sqlx::query_scalar::<_, i64>("SELECT count(*) FROM dirty WHERE tenant = ? AND sync = ?")
+            .bind(&self.context.tenant)
+            .bind(sync)
+            .fetch_one(&self.readers)
+            .await
+            .map(unsigned)
+            .map_err(self.failed("counting the queue"))
+    }
+
     async fn counts(&self, sync: &str) -> Result<SyncCounts, StoreError> {
         type Row = (i64, i64, Option<i64>, i64, i64, i64, i64);
         let (links, dirty, oldest, intents, conflicts, holds, parked): Row = sqlx::query_as(

@@ -95,6 +95,7 @@ macro_rules! for_each_fact {
             what_a_valve_holds_is_told_from_what_is_undecided,
             decisions_stay_until_they_are_carried_out,
             cursors_runs_and_state_are_replaced,
+            only_the_newest_runs_are_kept,
             odd_text_survives,
             // journal
             the_journal_is_newest_first,

@@ -1,27 +1,33 @@
 //! The only connection that writes, and group commit.
 //!
-//! A commit waits for the disk. While it does, further jobs queue up; the next transaction takes them all, each in a
-//! savepoint of its own, so that one that fails undoes only itself, and they wait for the disk together.
+//! A commit waits for the disk. While it does, further jobs queue up; the next transaction takes them all, and they wait for
+//! the disk together. If one of them fails, which is rare, all are undone and each is done in a transaction of its own: a
+//! savepoint for each would cost more than the statements of most.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use samspel_model::store::StoreError;
+use samspel_model::store::{Sequence, StoreError};
 use sqlx::sqlite::{SqliteArguments, SqliteConnection};
-use sqlx::{Connection, Sqlite, Transaction};
+use sqlx::{Connection, Execute as _, SqlStr, Sqlite};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::context::{Context, unsigned};
+use crate::context::Context;
 
 /// Jobs that may wait; more make their senders wait, which bounds memory.
 const QUEUE: usize = 64;
 
-/// Something to do in a transaction.
+/// Something to do in a transaction. It is done on a copy, so that it can be done again.
 #[async_trait]
-pub(crate) trait Task: Send + 'static {
+pub(crate) trait Task: Clone + Send + 'static {
     /// What it gives back once it is on disk.
     type Output: Send + 'static;
+
+    /// The number of the commit that it was, if it has one.
+    fn number(_: &Self::Output) -> Option<Sequence> {
+        None
+    }
 
     /// Does it. An error undoes it alone.
     async fn run(
@@ -35,9 +41,11 @@ pub(crate) trait Task: Send + 'static {
 pub(crate) type Query = sqlx::query::Query<'static, Sqlite, SqliteArguments>;
 
 /// A task that is one statement. Gives how many rows it changed.
+#[derive(Clone)]
 struct Statement {
     doing: &'static str,
-    query: Query,
+    sql: SqlStr,
+    arguments: SqliteArguments,
 }
 
 #[async_trait]
@@ -49,7 +57,8 @@ impl Task for Statement {
         context: &Context,
         connection: &mut SqliteConnection,
     ) -> Result<u64, StoreError> {
-        let done = self.query.execute(connection).await;
+        let query = sqlx::query_with::<Sqlite, _>(self.sql, self.arguments);
+        let done = query.execute(connection).await;
         done.map(|done| done.rows_affected())
             .map_err(context.failed(self.doing))
     }
@@ -61,12 +70,15 @@ trait Job: Send {
     /// Runs the task and keeps its result. Whether it succeeded.
     async fn run(&mut self, context: &Context, connection: &mut SqliteConnection) -> bool;
 
+    /// The number of the commit that it was, if it succeeded and has one.
+    fn number(&self) -> Option<Sequence>;
+
     /// Answers: with the result, or with the failure of the transaction that it was part of.
     fn finish(self: Box<Self>, failure: Option<StoreError>);
 }
 
 struct Queued<T: Task> {
-    task: Option<T>,
+    task: T,
     result: Option<Result<T::Output, StoreError>>,
     reply: oneshot::Sender<Result<T::Output, StoreError>>,
 }
@@ -74,10 +86,12 @@ struct Queued<T: Task> {
 #[async_trait]
 impl<T: Task> Job for Queued<T> {
     async fn run(&mut self, context: &Context, connection: &mut SqliteConnection) -> bool {
-        if let Some(task) = self.task.take() {
-            self.result = Some(task.run(context, connection).await);
-        }
-        matches!(self.result, Some(Ok(_)))
+        let result = self.task.clone().run(context, connection).await;
+        matches!(self.result.insert(result), Ok(_))
+    }
+
+    fn number(&self) -> Option<Sequence> {
+        T::number(self.result.as_ref()?.as_ref().ok()?)
     }
 
     fn finish(self: Box<Self>, failure: Option<StoreError>) {
@@ -131,7 +145,7 @@ impl Writer {
     pub async fn run<T: Task>(&self, task: T) -> Result<T::Output, StoreError> {
         let (reply, answer) = oneshot::channel();
         let job = Queued {
-            task: Some(task),
+            task,
             result: None,
             reply,
         };
@@ -143,8 +157,15 @@ impl Writer {
     }
 
     /// Does a statement, and waits until it is on disk. How many rows it changed.
-    pub async fn execute(&self, doing: &'static str, query: Query) -> Result<u64, StoreError> {
-        self.run(Statement { doing, query }).await
+    pub async fn execute(&self, doing: &'static str, mut query: Query) -> Result<u64, StoreError> {
+        let arguments = query.take_arguments().map_err(sqlx::Error::Encode);
+        let arguments = arguments.map_err(self.context.failed(doing))?;
+        let statement = Statement {
+            doing,
+            arguments: arguments.unwrap_or_default(),
+            sql: query.sql(),
+        };
+        self.run(statement).await
     }
 
     /// Finishes what is queued and closes the connection. Later tasks fail.
@@ -183,16 +204,16 @@ async fn serve(
         if jobs.is_empty() {
             continue;
         }
-        match transact(&mut connection, &context, &mut jobs).await {
-            Ok(newest) => {
-                sequence.fetch_max(newest, Ordering::AcqRel);
-                jobs.into_iter().for_each(|job| job.finish(None));
-            }
-            Err(error) => {
-                for job in jobs {
-                    job.finish(Some(context.failed_for_all("committing", &error)));
-                }
-            }
+        let together = transact(&mut connection, &context, &mut jobs).await;
+        if together.is_ok() || jobs.len() == 1 {
+            finish(jobs, together, &context, &sequence);
+            continue;
+        }
+        // One of them failed, or the disk did: each is told how it fares by itself.
+        for job in jobs {
+            let mut job = vec![job];
+            let alone = transact(&mut connection, &context, &mut job).await;
+            finish(job, alone, &context, &sequence);
         }
     }
     // The file is consistent whether or not this succeeds.
@@ -204,34 +225,53 @@ async fn serve(
     }
 }
 
-/// Runs all jobs in one transaction; gives the sequence number that is on disk then.
+/// What became of a transaction.
+enum Failed {
+    /// A job failed, and knows why.
+    Job,
+    /// The database did.
+    Database(sqlx::Error),
+}
+
+impl From<sqlx::Error> for Failed {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+/// Runs all jobs in one transaction, as far as none fails.
 async fn transact(
     connection: &mut SqliteConnection,
     context: &Context,
     jobs: &mut [Box<dyn Job>],
-) -> Result<u64, sqlx::Error> {
+) -> Result<(), Failed> {
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
     for job in jobs {
-        let mut savepoint = transaction.begin().await?;
-        if job.run(context, &mut savepoint).await {
-            savepoint.commit().await?;
-        } else {
-            // Fails if SQLite has undone the whole transaction by itself (a full disk, say): then all jobs failed.
-            savepoint.rollback().await?;
+        if !job.run(context, &mut transaction).await {
+            // SQLite may have undone it by itself (a full disk, say).
+            transaction.rollback().await?;
+            return Err(Failed::Job);
         }
     }
-    let newest = newest(&mut transaction, context).await?;
     transaction.commit().await?;
-    Ok(newest)
+    Ok(())
 }
 
-async fn newest(
-    transaction: &mut Transaction<'_, Sqlite>,
+/// Answers for jobs that were done together.
+fn finish(
+    jobs: Vec<Box<dyn Job>>,
+    outcome: Result<(), Failed>,
     context: &Context,
-) -> Result<u64, sqlx::Error> {
-    sqlx::query_scalar::<_, i64>("SELECT sequence FROM meta WHERE tenant = ?")
-        .bind(&context.tenant)
-        .fetch_one(&mut **transaction)
-        .await
-        .map(unsigned)
+    sequence: &AtomicU64,
+) {
+    if outcome.is_ok() {
+        let newest = jobs.iter().filter_map(|job| job.number()).max();
+        sequence.fetch_max(newest.unwrap_or_default(), Ordering::AcqRel);
+    }
+    for job in jobs {
+        job.finish(match &outcome {
+            Err(Failed::Database(error)) => Some(context.failed_for_all("committing", error)),
+            Ok(()) | Err(Failed::Job) => None,
+        });
+    }
 }

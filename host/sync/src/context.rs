@@ -170,10 +170,14 @@ impl Context {
     ) -> Result<Self, SyncError> {
         let known = parts.offers.known(parts).filter(|_| trust);
         let offered = match known {
+            // Who was asked has said who it is.
             Some(known) => known,
-            None => parts.offers.ask(parts).await?,
+            None => {
+                let offered = parts.offers.ask(parts).await?;
+                identities(parts, &lease).await?;
+                offered
+            }
         };
-        identities(parts, &lease).await?;
         Ok(Self {
             parts: Arc::clone(parts),
             offered,

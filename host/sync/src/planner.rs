@@ -134,7 +134,11 @@ pub async fn plan_batch(
         refetch(context, owed).await?;
         facts = Facts::load(context, &rows).await?;
     }
-    let mut batch = Batch::new(context, known, meter.clone(), facts, in_flight, preview);
+    let mut meter = meter.clone();
+    if meter.looks_at(rows.len() as u64) {
+        meter.counted(context.store().counts(context.name()).await?.links);
+    }
+    let mut batch = Batch::new(context, known, meter, facts, in_flight, preview);
     batch.planned.waiting_for_writes = busy.len() as u64;
     for row in rows {
         batch.row(row);

@@ -86,14 +86,7 @@ impl Reader {
         };
         let mut cursor = stored
             .filter(|cursor| readable(cursor.version))
-            .unwrap_or(Cursor {
-                incremental: None,
-                snapshot: None,
-                compared: None,
-                version: party.cursor_version,
-                scope: party.scope.clone(),
-                incomplete: false,
-            });
+            .unwrap_or_else(|| unread(context, side));
         cursor.version = party.cursor_version;
         // Another scope: what was read before says nothing about what is listed now.
         let new_scope = cursor.scope != party.scope;
@@ -147,10 +140,14 @@ impl Reader {
     }
 
     /// Reads nothing.
-    pub async fn idle(context: &Context, side: Side) -> Result<Self, SyncError> {
-        let mut reader = Self::open(context, side, false).await?;
-        reader.stage = Stage::Done;
-        Ok(reader)
+    pub fn idle(context: &Context, side: Side) -> Self {
+        Self {
+            side,
+            cursor: unread(context, side),
+            then_list_ids: false,
+            stage: Stage::Done,
+            limit: context.collection(side).capabilities.max_page.max(1),
+        }
     }
 
     /// Whether everything is read.
@@ -553,6 +550,19 @@ pub async fn observe_fetched(
 }
 
 /// How often both sides are read completely. The configuration was checked; a day where it cannot be read.
+/// The position of a side of which nothing was read.
+fn unread(context: &Context, side: Side) -> Cursor {
+    let party = context.party(side);
+    Cursor {
+        incremental: None,
+        snapshot: None,
+        compared: None,
+        version: party.cursor_version,
+        scope: party.scope.clone(),
+        incomplete: false,
+    }
+}
+
 fn full_comparison(context: &Context) -> SignedDuration {
     context
         .parts

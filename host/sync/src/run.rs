@@ -45,6 +45,8 @@ const WRITERS: usize = 4;
 const PAGES_AHEAD: usize = 2;
 /// Writes that are decided and not settled, on both sides: what bounds the memory of a run.
 const DECIDED_AHEAD: usize = 2_000;
+/// So many runs of a sync are remembered. A service that is told of changes makes several a second.
+const RUNS_KEPT: u32 = 10_000;
 /// A record whose write is given up so often in a run is left for the next one.
 const ABANDONED_OFTEN: u32 = 3;
 /// So many calls in a row that were stopped although they carried one record each: it is not the records.
@@ -303,7 +305,11 @@ impl<'a> Work<'a> {
             Lane::open(context, Side::B, reading).await?,
         ];
         let state = context.store().state(context.name()).await?;
-        let counts = context.store().counts(context.name()).await?;
+        // A run on what it was told of looks at a few records; counting all links would take longer than all else.
+        let links = match reading {
+            Reading::Hints => None,
+            _ => Some(context.store().counts(context.name()).await?.links),
+        };
         Ok(Work {
             context: Arc::clone(context),
             progress,
@@ -321,11 +327,7 @@ impl<'a> Work<'a> {
             waiting_removals: HashSet::new(),
             reading,
             removals: Removals::Count,
-            meter: Meter::new(
-                context.parts.spec.valves,
-                counts.links,
-                state.first_done.is_none(),
-            ),
+            meter: Meter::new(context.parts.spec.valves, links, state.first_done.is_none()),
             ledger: Ledger::default(),
             given_up: HashSet::new(),
             abandoned: HashMap::new(),
@@ -856,9 +858,9 @@ impl<'a> Work<'a> {
     async fn finish(&mut self) -> Result<(), SyncError> {
         let report = &mut self.report;
         report.writes = report.created.sum() + report.updated.sum() + report.removed.sum();
-        let counts = self.context.store().counts(self.context.name()).await?;
-        report.pending = counts.dirty;
-        report.accounts = self.ledger.accounts(counts.dirty);
+        let queued = self.context.store().queued(self.context.name()).await?;
+        report.pending = queued;
+        report.accounts = self.ledger.accounts(queued);
         report.seconds = self
             .context
             .now()
@@ -905,10 +907,13 @@ impl<'a> Work<'a> {
         let complete = error.is_none() && !self.report.stopped && self.reading != Reading::Hints;
         let ended = self.context.now();
         let mut changes = vec![Change::PutRun(self.record(Some(ended), error))];
-        let mut state = self.context.store().state(self.context.name()).await?;
-        if complete && state.first_done.is_none() {
-            state.first_done = Some(ended);
-            changes.push(Change::PutState(state));
+        if complete {
+            let mut state = self.context.store().state(self.context.name()).await?;
+            if state.first_done.is_none() {
+                state.first_done = Some(ended);
+                changes.push(Change::PutState(state));
+            }
+            changes.push(Change::KeepRuns(RUNS_KEPT));
         }
         self.context.commit(Step::End, changes).await?;
         Ok(())

@@ -7,7 +7,7 @@ use samspel_engine::consent::Restrictions;
 use samspel_engine::plan::{LinkState, differences, plan};
 use samspel_engine::spec::Mode;
 use samspel_model::journal::{JournalEntry, JournalKind};
-use samspel_model::store::{Change, Observation, RecordRestriction, Step};
+use samspel_model::store::{Change, Drift, Observation, RecordRestriction, Step};
 use samspel_model::{Link, LinkId, Presence, RecordId, Side};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -62,6 +62,14 @@ pub async fn verify(
             compare_links(&context, false, &mut after).await?;
             report.healed = report.unequal.saturating_sub(after.unequal);
         }
+        let mut state = context.store().state(context.name()).await?;
+        state.drift = Some(Drift {
+            at: context.now(),
+            links: report.links,
+            unequal: report.unequal - report.healed,
+        });
+        let changes = vec![Change::PutState(state)];
+        context.commit(Step::Operate, changes).await?;
         Ok(report)
     })
     .instrument(span)

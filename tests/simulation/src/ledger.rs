@@ -28,8 +28,8 @@ pub(crate) struct LinkFacts {
     pub ended: bool,
     /// The world's step when they became one.
     pub since: u64,
-    /// The rules of fields in which the two were reconciled.
-    pub reconciled: BTreeSet<String>,
+    /// The rules of fields in which the two were reconciled, and the world's step of that.
+    pub reconciled: BTreeMap<String, u64>,
 }
 
 /// A write that was decided.
@@ -453,6 +453,14 @@ impl Ledger {
                 Some(known) if !met => known.since,
                 _ => step,
             };
+            let known = sync.links.get(&link.id).filter(|_| !met);
+            let rules = link.base.fields.keys();
+            let reconciled = rules
+                .map(|rule| {
+                    let before = known.and_then(|known| known.reconciled.get(rule).copied());
+                    (rule.clone(), before.unwrap_or(step))
+                })
+                .collect();
             sync.former.extend(moved.filter(|_| met));
             if let Some(run) = notes.run.as_ref().filter(|_| met) {
                 sync.met_in.insert(link.id.clone(), run.clone());
@@ -463,7 +471,7 @@ impl Ledger {
                     records: [link.a.clone(), link.b.clone()],
                     ended: link.base.ended,
                     since,
-                    reconciled: link.base.fields.keys().cloned().collect(),
+                    reconciled,
                 },
             );
         }
@@ -561,6 +569,20 @@ impl Ledger {
             .rev()
             .find(|(_, at)| *at < step)
             .map(|(seq, _)| *seq)
+    }
+
+    /// The last version of a record whose value of a field was stored before a step.
+    pub fn value_before(&self, place: &Place, step: u64, field: Field) -> Option<u64> {
+        let values = self.values.get(place)?;
+        let is_stored = |seq: &u64| {
+            let fields = values.get(seq);
+            fields.is_some_and(|fields| fields & (1 << field.index()) != 0)
+        };
+        let shown = self.shown.get(place)?.iter().rev();
+        shown
+            .filter(|(_, at)| *at < step)
+            .map(|(seq, _)| *seq)
+            .find(is_stored)
     }
 
     /// Whether the value that a field had in some versions of a record was ever stored.

@@ -407,6 +407,10 @@ impl Store for Blocking {
         done(&self.runtime, async move { store.runs(&sync, limit).await })
     }
 
+    async fn queued(&self, sync: &str) -> Result<u64, StoreError> {
+        call!(self.queued(sync))
+    }
+
     async fn counts(&self, sync: &str) -> Result<SyncCounts, StoreError> {
         call!(self.counts(sync))
     }

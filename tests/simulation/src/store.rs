@@ -413,6 +413,10 @@ impl Store for FaultyStore {
         self.read(self.inner.runs(sync, limit)).await
     }
 
+    async fn queued(&self, sync: &str) -> Result<u64, StoreError> {
+        self.read(self.inner.queued(sync)).await
+    }
+
     async fn counts(&self, sync: &str) -> Result<SyncCounts, StoreError> {
         self.read(self.inner.counts(sync)).await
     }

@@ -316,6 +316,7 @@ fn change() -> impl Strategy<Value = Change> {
         1 => (side(), records()).prop_map(|(side, ids)| Change::Unpark { side, ids }),
         2 => vec(entry(), 0..3).prop_map(Change::Journal),
         1 => run().prop_map(Change::PutRun),
+        1 => (1_u32..4).prop_map(Change::KeepRuns),
         2 => vec(decision(), 0..3).prop_map(Change::PutDecisions),
         1 => vec((side(), record(), about()), 0..3).prop_map(Change::RemoveDecisions),
         3 => vec(restriction(), 0..3).prop_map(Change::Restrict),

@@ -12,6 +12,7 @@ macro_rules! for_each_hook_fact {
             a_notification_is_kept_until_it_is_understood,
             what_a_notification_is_about_is_fetched_and_planned_by_every_sync,
             a_notification_that_is_not_understood_waits_for_a_decision,
+            a_notification_that_is_put_off_is_due_later,
             notifications_are_read_by_endpoint_in_order,
             a_subscription_is_replaced_and_forgotten,
         }
@@ -133,6 +134,26 @@ pub async fn a_notification_that_is_not_understood_waits_for_a_decision(
     store.hook_failed(kept, "a bug", None).await.unwrap();
     assert!(store.drop_hook(kept).await.unwrap());
     assert!(!store.drop_hook(kept).await.unwrap());
+}
+
+pub async fn a_notification_that_is_put_off_is_due_later(store: Arc<impl Store + HookStore>) {
+    let first = store.keep_hook(&hook("crm", 1)).await.unwrap();
+    let second = store.keep_hook(&hook("crm", 2)).await.unwrap();
+    let later = Timestamp::from_second(60).unwrap();
+    store.put_hooks_off(&[first], later).await.unwrap();
+    let kept = store.hooks(Some("crm"), 0, false, 10).await.unwrap();
+    let due = |position| {
+        let hook = kept.iter().find(|hook| hook.position == position);
+        hook.and_then(|hook| hook.due)
+    };
+    assert_eq!(due(first), Some(later));
+    assert_eq!(due(second), Timestamp::from_second(2).ok());
+    // It is neither a failure nor one that waits for somebody.
+    assert!(
+        kept.iter()
+            .all(|hook| hook.attempts == 0 && hook.error.is_none())
+    );
+    assert_eq!(store.hook_counts().await.unwrap(), (2, 0));
 }
 
 pub async fn notifications_are_read_by_endpoint_in_order(store: Arc<impl Store + HookStore>) {

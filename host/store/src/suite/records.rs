@@ -431,6 +431,16 @@ pub async fn decisions_stay_until_they_are_carried_out(store: Arc<dyn Store>) {
     assert!(decided(Side::A, &["1", "2", "3"]).await.is_empty());
 }
 
+fn run(name: &str, second: i64) -> RunRecord {
+    RunRecord {
+        id: name.to_owned(),
+        started: at(second),
+        ended: None,
+        error: None,
+        report: json!({"written": 1}),
+    }
+}
+
 pub async fn cursors_runs_and_state_are_replaced(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     assert_eq!(world.store.cursor(SYNC, Side::A).await.unwrap(), None);
@@ -449,17 +459,15 @@ pub async fn cursors_runs_and_state_are_replaced(store: Arc<dyn Store>) {
         scope: Some("f00d".to_owned()),
         incomplete: true,
     };
-    let run = |name: &str, second| RunRecord {
-        id: name.to_owned(),
-        started: at(second),
-        ended: None,
-        error: None,
-        report: json!({"written": 1}),
-    };
     let paused = SyncState {
         confirmed: Some(at(1)),
         paused: Some("by an operator".to_owned()),
         first_done: Some(at(7)),
+        drift: Some(samspel_model::store::Drift {
+            at: at(8),
+            links: 9,
+            unequal: 2,
+        }),
     };
     let put = |cursor: &Cursor| Change::PutCursor {
         side: Side::A,
@@ -495,6 +503,18 @@ pub async fn cursors_runs_and_state_are_replaced(store: Arc<dyn Store>) {
         .commit(vec![Change::PutState(SyncState::default())])
         .await;
     assert_eq!(world.store.state(SYNC).await.unwrap(), SyncState::default());
+}
+
+pub async fn only_the_newest_runs_are_kept(store: Arc<dyn Store>) {
+    let world = World::new(store).await;
+    let runs = (1..=5).map(|number| Change::PutRun(run(&format!("r{number}"), number)));
+    world.commit(runs.collect()).await;
+    world.commit(vec![Change::KeepRuns(2)]).await;
+    let kept = world.store.runs(SYNC, 10).await.unwrap();
+    let names: Vec<&str> = kept.iter().map(|run| run.id.as_str()).collect();
+    assert_eq!(names, ["r5", "r4"]);
+    world.commit(vec![Change::KeepRuns(2)]).await;
+    assert_eq!(world.store.runs(SYNC, 10).await.unwrap(), kept);
 }
 
 pub async fn odd_text_survives(store: Arc<dyn Store>) {

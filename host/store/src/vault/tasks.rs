@@ -14,6 +14,7 @@ use crate::context::Context;
 use crate::writer::Task;
 
 /// Seals something in a place. Whether the mark was right and, where nothing is to be replaced, the place was free.
+#[derive(Clone)]
 pub(super) struct Put {
     pub mark: Vec<u8>,
     pub account: String,
@@ -56,6 +57,7 @@ impl Task for Put {
 }
 
 /// Sets the mark, if it still is what it was.
+#[derive(Clone)]
 pub(super) struct SetMark {
     pub was: Option<Vec<u8>>,
     pub mark: Vec<u8>,
@@ -97,6 +99,7 @@ impl Task for SetMark {
 }
 
 /// Seals everything under another key, in one transaction. `None` if the mark is another: somebody was faster.
+#[derive(Clone)]
 pub(super) struct Reseal {
     pub mark: Vec<u8>,
     pub old: Seal,
@@ -181,6 +184,7 @@ fn damaged(error: VaultError) -> StoreError {
 }
 
 /// Forgets one secret of an account, or all of them. How many there were.
+#[derive(Clone)]
 pub(super) struct Remove {
     pub account: String,
     pub credential: Option<String>,

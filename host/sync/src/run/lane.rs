@@ -46,7 +46,7 @@ impl Lane {
         let reader = match reading {
             Reading::Changes => Reader::open(context, side, false).await?,
             Reading::Everything => Reader::open(context, side, true).await?,
-            Reading::Hints | Reading::Nothing => Reader::idle(context, side).await?,
+            Reading::Hints | Reading::Nothing => Reader::idle(context, side),
         };
         Ok(Self {
             done: reader.is_done(),

@@ -382,7 +382,7 @@ mod tests {
             records: ["a002".into(), "b001".into()],
             ended: false,
             since: 0,
-            reconciled: std::collections::BTreeSet::new(),
+            reconciled: std::collections::BTreeMap::new(),
         };
         hand.ledger().syncs[0]
             .links

@@ -96,10 +96,14 @@ fn pairs(facts: &Facts<'_>, index: usize, agreement: &Agreement, findings: &mut 
             if waits(sync, &link.records, &about) {
                 continue;
             }
-            // What the source held before the two met was never told to this target.
-            let since_met = |side: Side| {
+            // What the source held before the two were reconciled in this field was never told to this target.
+            let then = link.reconciled.get(&rule).copied().unwrap_or(link.since);
+            let since_then = |side: Side| {
                 let place = (agreement.system(side), link.records[side.index()].clone());
-                let met = facts.ledger.stored_before(&place, link.since).unwrap_or(0);
+                let met = facts
+                    .ledger
+                    .value_before(&place, then, mapping.field)
+                    .unwrap_or(0);
                 let versions = records[side.index()].map(|record| &record.versions);
                 let versions = versions.into_iter().flatten();
                 versions
@@ -108,8 +112,8 @@ fn pairs(facts: &Facts<'_>, index: usize, agreement: &Agreement, findings: &mut 
             };
             let kept = match mapping.to {
                 [true, true] => false,
-                [false, true] => stays(index, mapping.field, since_met(Side::A), b),
-                [true, false] => stays(index, mapping.field, since_met(Side::B), a),
+                [false, true] => stays(index, mapping.field, since_then(Side::A), b),
+                [true, false] => stays(index, mapping.field, since_then(Side::B), a),
                 [false, false] => true,
             };
             // Where the source has no value, what the target was given back stays: two that meet anew clear nothing.
@@ -138,8 +142,8 @@ fn pairs(facts: &Facts<'_>, index: usize, agreement: &Agreement, findings: &mut 
 }
 
 /// Whether the target of a one-way field keeps what it holds: somebody else put it there, the people who use the system or
-/// another sync, and nothing of that flows back. And a source to which nobody has given a value since it met its partner has
-/// none to give: two that meet clear nothing. `source`: what it held since then.
+/// another sync, and nothing of that flows back. And a source to which nobody has given a value since the two were reconciled
+/// in the field has none to give: two that meet clear nothing. `source`: what it held since then.
 fn stays<'v>(
     sync: usize,
     field: Field,

@@ -86,8 +86,8 @@ impl Valves {
                     let met = sync.met_in.get(link) == Some(&intent.run);
                     let rule = agreement.rule_name(field);
                     let known = sync.links.get(link);
-                    let meets =
-                        !run.later && known.is_some_and(|pair| !pair.reconciled.contains(&rule));
+                    let meets = !run.later
+                        && known.is_some_and(|pair| !pair.reconciled.contains_key(&rule));
                     if met || meets || approved(&about) {
                         continue;
                     }
@@ -201,7 +201,7 @@ mod tests {
                     records: ["a001".into(), "b001".into()],
                     ended: false,
                     since: 0,
-                    reconciled: reconciled.then(|| rule.clone()).into_iter().collect(),
+                    reconciled: reconciled.then(|| (rule.clone(), 0)).into_iter().collect(),
                 };
                 sync.links.insert(LinkId(format!("l{number}")), facts);
             }

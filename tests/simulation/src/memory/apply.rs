@@ -114,6 +114,7 @@ impl Work<'_> {
             Change::PutCursor { side, cursor } => {
                 self.put(|state| &mut state.cursors, (sync, side), cursor);
             }
+            Change::KeepRuns(number) => self.keep_runs(&sync, number),
             Change::PutRun(run) => {
                 self.put(|state| &mut state.runs, (sync, run.id.clone()), run);
             }
@@ -205,6 +206,21 @@ impl Work<'_> {
         .collect();
         for key in over {
             self.remove(|state| &mut state.conflicts, &key);
+        }
+    }
+
+    fn keep_runs(&mut self, sync: &Name, number: u32) {
+        let mut runs: Vec<_> = from(
+            &self.state.runs,
+            (Arc::clone(sync), String::new()),
+            |(of, _)| of == sync,
+        )
+        .map(|(key, run)| (run.started.as_microsecond(), key.clone()))
+        .collect();
+        runs.sort();
+        let older = runs.len().saturating_sub(number as usize);
+        for (_, key) in runs.into_iter().take(older) {
+            self.remove(|state| &mut state.runs, &key);
         }
     }
 

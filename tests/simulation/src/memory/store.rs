@@ -444,6 +444,11 @@ impl Store for MemoryStore {
         })
     }
 
+    async fn queued(&self, sync: &str) -> Result<u64, StoreError> {
+        let name = Name::from(sync);
+        self.read(|state| of_sync(&state.queue, &name, 0).count() as u64)
+    }
+
     async fn counts(&self, sync: &str) -> Result<SyncCounts, StoreError> {
         let name = Name::from(sync);
         self.read(|state| {
