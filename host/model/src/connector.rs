@@ -91,7 +91,12 @@ pub trait Connector: Send + Sync {
     async fn changes(&self, request: ReadRequest) -> Result<Page, Failure>;
 
     /// One answer per id, in order.
-    async fn fetch(&self, collection: &str, ids: &[RecordId]) -> Result<Vec<Fetched>, Failure>;
+    async fn fetch(
+        &self,
+        collection: &str,
+        ids: &[RecordId],
+        fields: Option<&[String]>,
+    ) -> Result<Vec<Fetched>, Failure>;
 
     /// Per value the records whose field equals it, in order.
     async fn find(

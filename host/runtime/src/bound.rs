@@ -252,12 +252,22 @@ impl Connector for BoundConnector {
         self.checker().page(page).map_err(|why| self.refused(why))
     }
 
-    async fn fetch(&self, collection: &str, ids: &[RecordId]) -> Result<Vec<Fetched>, Failure> {
+    async fn fetch(
+        &self,
+        collection: &str,
+        ids: &[RecordId],
+        fields: Option<&[String]>,
+    ) -> Result<Vec<Fetched>, Failure> {
         let collection = collection.to_owned();
         let texts: Vec<String> = ids.iter().map(ToString::to_string).collect();
+        let fields = fields.map(<[String]>::to_vec);
         let answers = self
             .call("fetch", move |guest, store| {
-                Box::pin(async move { guest.call_fetch(store, &collection, &texts).await })
+                Box::pin(async move {
+                    guest
+                        .call_fetch(store, &collection, &texts, fields.as_deref())
+                        .await
+                })
             })
             .await
             .map_err(failure)?;

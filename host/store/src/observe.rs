@@ -567,23 +567,30 @@ async fn put_keys(
     .await
 }
 
-/// A fetch that was owed was made.
+/// A fetch that the committing sync owed was made. What others owe stays owed: they may need other fields.
 async fn fetched(
     applying: &mut Applying<'_>,
     endpoint: &Endpoint,
     ids: &[String],
 ) -> Result<(), StoreError> {
-    batch(
-        applying,
-        endpoint,
-        "noting what was fetched",
+    if ids.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
         "UPDATE dirty SET refetch = 0 WHERE refetch = 1 AND position IN ( \
            SELECT d.position FROM sync s CROSS JOIN json_each(?4) j CROSS JOIN dirty d \
            ON d.tenant = ?1 AND d.sync = s.sync AND d.side = s.side AND d.id = j.value \
-           WHERE s.tenant = ?1 AND s.account = ?2 AND s.collection = ?3)",
-        ids,
+           WHERE s.tenant = ?1 AND s.account = ?2 AND s.collection = ?3 AND s.sync = ?5)",
     )
+    .bind(&applying.context.tenant)
+    .bind(&endpoint.account)
+    .bind(&endpoint.collection)
+    .bind(encode("ids", ids)?)
+    .bind(applying.sync)
+    .execute(&mut *applying.connection)
     .await
+    .map(drop)
+    .map_err(applying.context.failed("noting what was fetched"))
 }
 
 /// Marks records in every sync that is registered on the endpoint, or in all but one. How many entered the queue of the

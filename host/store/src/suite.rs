@@ -74,6 +74,7 @@ macro_rules! for_each_fact {
             a_record_marked_again_moves_to_the_end,
             cleaning_leaves_what_was_marked_since,
             an_owed_fetch_stays_owed_until_it_is_made,
+            a_fetch_that_another_sync_owes_stays_owed,
             a_position_is_never_given_twice,
             a_sync_that_registers_late_plans_what_is_known,
             registering_again_changes_nothing,

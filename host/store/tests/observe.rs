@@ -86,7 +86,7 @@ impl Model {
         }
         let before = self.queues[0].len();
         for (index, queue) in self.queues.iter_mut().enumerate() {
-            if step.source == Source::Fetch {
+            if index == 0 && step.source == Source::Fetch {
                 for id in &marks.fetched {
                     queue.entry(*id).and_modify(|refetch| *refetch = false);
                 }

@@ -186,8 +186,7 @@ impl Reader {
         };
         let fields = match self.stage {
             Stage::Ids => Some(Vec::new()),
-            _ if context.policy().reads_whole_records() => None,
-            _ => Some(context.policy().needed(self.side)),
+            _ => needed(context, self.side),
         };
         let mut request = ReadRequest {
             collection: collection.name.clone(),
@@ -488,11 +487,13 @@ pub async fn fetch(
     ids: &[RecordId],
 ) -> Result<FetchedRecords, SyncError> {
     let collection = context.collection(side);
+    let fields = needed(context, side);
     let sent = context.store().sequence();
     let mut answers = Vec::with_capacity(ids.len());
     for chunk in ids.chunks(collection.capabilities.max_fetch.max(1) as usize) {
         let fetched = retry(context.clock(), context.ids(), "fetch", || {
-            context.connector(side).fetch(&collection.name, chunk)
+            let connector = context.connector(side);
+            connector.fetch(&collection.name, chunk, fields.as_deref())
         })
         .await
         .map_err(|failure| context.account(side, failure))?;
@@ -550,6 +551,12 @@ pub async fn observe_fetched(
 }
 
 /// How often both sides are read completely. The configuration was checked; a day where it cannot be read.
+/// The fields of a side that the sync needs; `None`: all of them.
+fn needed(context: &Context, side: Side) -> Option<Vec<String>> {
+    let policy = context.policy();
+    (!policy.reads_whole_records()).then(|| policy.needed(side))
+}
+
 /// The position of a side of which nothing was read.
 fn unread(context: &Context, side: Side) -> Cursor {
     let party = context.party(side);

@@ -7,7 +7,7 @@
 
 use std::hint::black_box;
 
-use samspel_connector::fields::Fields;
+use samspel_connector::fields::{Fields, Selection};
 use samspel_connector::{
     Absence, Access, AuthKind, AuthScheme, Capabilities, ChangesRequest, Collection, Connector,
     DeleteVisibility, DeliverabilitySupport, Descriptor, EgressRule, Entity, Fetched, Field,
@@ -191,7 +191,12 @@ impl Connector for Fickle {
         })
     }
 
-    fn fetch(&self, _collection: &str, ids: Vec<RecordId>) -> Result<Vec<Fetched>> {
+    fn fetch(
+        &self,
+        _collection: &str,
+        ids: Vec<RecordId>,
+        _selection: &Selection,
+    ) -> Result<Vec<Fetched>> {
         let fetched = |id: &RecordId| match self.find_one(id) {
             Some(record) => Fetched::Found(record),
             None => Fetched::Absent(Absence::Deleted),

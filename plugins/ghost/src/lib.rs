@@ -21,6 +21,7 @@ mod tests;
 mod token;
 mod write;
 
+use samspel_connector::fields::Selection;
 use samspel_connector::hooks::{HookDescriptor, HookRequest, Hooked, Receipt, Subscription};
 use samspel_connector::{
     AuthKind, AuthScheme, Capabilities, ChangesRequest, Collection, Connector, ConsentSlot,
@@ -141,10 +142,15 @@ impl Connector for Ghost {
         Reader::new(&api, &scope).changes(request)
     }
 
-    fn fetch(&self, _collection: &str, ids: Vec<RecordId>) -> Result<Vec<Fetched>> {
+    fn fetch(
+        &self,
+        _collection: &str,
+        ids: Vec<RecordId>,
+        selection: &Selection,
+    ) -> Result<Vec<Fetched>> {
         let api = Api::open(&self.settings)?;
         let scope = self.scope(&api)?;
-        Reader::new(&api, &scope).fetch(&ids)
+        Reader::new(&api, &scope).fetch(&ids, selection)
     }
 
     fn find(

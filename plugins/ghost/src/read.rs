@@ -204,10 +204,10 @@ impl<'a> Reader<'a> {
     }
 
     /// One answer per id.
-    pub fn fetch(&self, ids: &[RecordId]) -> Result<Vec<Fetched>> {
+    pub fn fetch(&self, ids: &[RecordId], selection: &Selection) -> Result<Vec<Fetched>> {
         let members = self.by_ids(ids.iter().map(String::as_str))?;
         let found: BTreeMap<String, Entity> = self
-            .entities(members, &Selection::All)?
+            .entities(members, selection)?
             .into_iter()
             .map(|entity| (entity.id.clone(), entity))
             .collect();

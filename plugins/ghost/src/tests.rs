@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use samspel_connector::fields::Selection;
 use samspel_connector::http::Error;
 use samspel_connector::testing::{Remote, Reply, SentRequest};
 use samspel_connector::{
@@ -507,7 +508,9 @@ fn each_id_has_an_answer() {
         _ => events(vec![]),
     });
     let ids = ["m", "gone", "m"].map(String::from).to_vec();
-    let fetched = remote.run(|| ghost(None).fetch("members", ids)).unwrap();
+    let fetched = remote
+        .run(|| ghost(None).fetch("members", ids, &Selection::All))
+        .unwrap();
     assert!(matches!(
         fetched.as_slice(),
         [

@@ -17,7 +17,7 @@ mod settings;
 mod wasi;
 mod waste;
 
-use samspel_connector::fields::Fields;
+use samspel_connector::fields::{Fields, Selection};
 use samspel_connector::{
     ChangesRequest, Collection, Connector, Descriptor, Entity, Failure, Fetched, Identity, Outcome,
     Page, RecordId, Result, Value, WriteOp, json,
@@ -76,7 +76,12 @@ impl Connector for Hostile {
         }
     }
 
-    fn fetch(&self, _collection: &str, ids: Vec<RecordId>) -> Result<Vec<Fetched>> {
+    fn fetch(
+        &self,
+        _collection: &str,
+        ids: Vec<RecordId>,
+        _selection: &Selection,
+    ) -> Result<Vec<Fetched>> {
         Ok(garbage::fetched(self.count_or(ids.len())))
     }
 

@@ -199,8 +199,13 @@ impl Connector for HubSpot {
         }
     }
 
-    fn fetch(&self, _collection: &str, ids: Vec<RecordId>) -> Result<Vec<Fetched>> {
-        lookup::fetch(&self.settings, &ids)
+    fn fetch(
+        &self,
+        _collection: &str,
+        ids: Vec<RecordId>,
+        selection: &Selection,
+    ) -> Result<Vec<Fetched>> {
+        lookup::fetch(&self.settings, selection, &ids)
     }
 
     fn find(

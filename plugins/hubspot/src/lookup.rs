@@ -15,10 +15,10 @@ use crate::{api, property};
 const GROUPS: usize = 5;
 
 /// One answer per id.
-pub fn fetch(settings: &Settings, ids: &[String]) -> Result<Vec<Fetched>> {
+pub fn fetch(settings: &Settings, selection: &Selection, ids: &[String]) -> Result<Vec<Fetched>> {
     let reader = Reader {
         settings,
-        selection: &Selection::All,
+        selection,
     };
     let properties = reader.properties()?;
     look_up(ids, &properties, |live| reader.entities(live))

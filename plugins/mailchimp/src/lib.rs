@@ -13,6 +13,7 @@ mod member;
 mod settings;
 mod write;
 
+use samspel_connector::fields::Selection;
 use samspel_connector::hooks::{HookDescriptor, HookRequest, Hooked, Receipt, Subscription};
 use samspel_connector::{
     AuthKind, AuthScheme, Capabilities, ChangesRequest, Collection, Connector, ConsentSlot,
@@ -131,8 +132,13 @@ impl Connector for Mailchimp {
         changes::read(&self.settings, &request)
     }
 
-    fn fetch(&self, _collection: &str, ids: Vec<RecordId>) -> Result<Vec<Fetched>> {
-        lookup::fetch(&self.settings, &ids)
+    fn fetch(
+        &self,
+        _collection: &str,
+        ids: Vec<RecordId>,
+        selection: &Selection,
+    ) -> Result<Vec<Fetched>> {
+        lookup::fetch(&self.settings, selection, &ids)
     }
 
     fn find(

@@ -32,8 +32,8 @@ fn one(answer: Result<Response, http::Error>) -> Result<Option<Member>> {
 }
 
 /// One answer per id. What is wrong with one of them only is told of that one.
-pub fn fetch(settings: &Settings, ids: &[String]) -> Result<Vec<Fetched>> {
-    members(settings, &Selection::All, ids)
+pub fn fetch(settings: &Settings, selection: &Selection, ids: &[String]) -> Result<Vec<Fetched>> {
+    members(settings, selection, ids)
         .into_iter()
         .zip(ids)
         .map(|(member, id)| {
@@ -47,7 +47,7 @@ pub fn fetch(settings: &Settings, ids: &[String]) -> Result<Vec<Fetched>> {
                 Some(member) if member.contact_id != *id => {
                     Fetched::Absent(Absence::MergedInto(member.contact_id))
                 }
-                Some(member) => Fetched::Found(member.entity(&Selection::All, settings)),
+                Some(member) => Fetched::Found(member.entity(selection, settings)),
             })
         })
         .collect()

@@ -21,6 +21,7 @@ mod tests;
 mod values;
 mod write;
 
+use samspel_connector::fields::Selection;
 use samspel_connector::{
     AuthKind, AuthScheme, BodyPosition, ChangesRequest, Collection, Connector, Descriptor,
     EgressRule, Entity, Failure, Fetched, Identity, Outcome, Page, RateLimit, RecordId, Result,
@@ -110,10 +111,15 @@ impl Connector for Odoo {
         Reader::new(&session, &model).changes(request)
     }
 
-    fn fetch(&self, collection: &str, ids: Vec<RecordId>) -> Result<Vec<Fetched>> {
+    fn fetch(
+        &self,
+        collection: &str,
+        ids: Vec<RecordId>,
+        selection: &Selection,
+    ) -> Result<Vec<Fetched>> {
         let session = self.session()?;
         let model = Model::get(&session, collection)?;
-        Reader::new(&session, &model).fetch(&ids)
+        Reader::new(&session, &model).fetch(&ids, selection)
     }
 
     fn find(&self, collection: &str, field: &str, values: Vec<String>) -> Result<Vec<Vec<Entity>>> {

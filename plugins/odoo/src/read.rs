@@ -87,9 +87,9 @@ impl<'a> Reader<'a> {
     }
 
     /// One answer per id.
-    pub fn fetch(&self, ids: &[RecordId]) -> Result<Vec<Fetched>> {
+    pub fn fetch(&self, ids: &[RecordId], selection: &Selection) -> Result<Vec<Fetched>> {
         let numbers: Vec<i64> = ids.iter().filter_map(|id| id.parse().ok()).collect();
-        let found = self.by_ids(&numbers, &Selection::All)?;
+        let found = self.by_ids(&numbers, selection)?;
         Ok(ids
             .iter()
             .map(|id| match id.parse() {

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use samspel_connector::fields::Selection;
 use samspel_connector::http::Error;
 use samspel_connector::testing::{Remote, Reply, SentRequest};
 use samspel_connector::{
@@ -554,6 +555,7 @@ fn what_leaves_the_filter_is_out_of_scope() {
         odoo(filter).fetch(
             "partners",
             vec!["1".into(), "2".into(), "3".into(), "x".into()],
+            &Selection::All,
         )
     });
     assert!(matches!(

@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 use serde::de::DeserializeOwned;
 
 use crate::bindings::exports::samspel::connector::remote;
+use crate::fields::Selection;
 use crate::{
     ChangesRequest, Collection, Descriptor, Entity, Failure, Fetched, Identity, Misconfiguration,
     Outcome, Page, RecordId, Result, WriteOp, imports,
@@ -37,8 +38,13 @@ pub trait Connector: Sized {
     /// One page of changes or of a snapshot.
     fn changes(&self, request: ChangesRequest) -> Result<Page>;
 
-    /// One answer per id, in order.
-    fn fetch(&self, collection: &str, ids: Vec<RecordId>) -> Result<Vec<Fetched>>;
+    /// One answer per id, in order. `selection`: the fields that are needed.
+    fn fetch(
+        &self,
+        collection: &str,
+        ids: Vec<RecordId>,
+        selection: &Selection,
+    ) -> Result<Vec<Fetched>>;
 
     /// Per value the records whose field equals it, in order.
     fn find(&self, collection: &str, field: &str, values: Vec<String>) -> Result<Vec<Vec<Entity>>>;
@@ -93,8 +99,13 @@ impl<C: Connector> remote::Guest for Guest<C> {
         open_for::<C>(&request.collection)?.changes(request)
     }
 
-    fn fetch(collection: String, ids: Vec<RecordId>) -> Result<Vec<Fetched>> {
-        open_for::<C>(&collection)?.fetch(&collection, ids)
+    fn fetch(
+        collection: String,
+        ids: Vec<RecordId>,
+        fields: Option<Vec<String>>,
+    ) -> Result<Vec<Fetched>> {
+        let selection = Selection::new(fields);
+        open_for::<C>(&collection)?.fetch(&collection, ids, &selection)
     }
 
     fn find(collection: String, field: String, values: Vec<String>) -> Result<Vec<Vec<Entity>>> {

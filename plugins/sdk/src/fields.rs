@@ -120,7 +120,7 @@ pub enum Selection {
 }
 
 impl Selection {
-    /// From `changes-request.fields`.
+    /// From the `fields` of `changes-request` and `fetch`.
     pub fn new(fields: Option<Vec<String>>) -> Self {
         fields.map_or(Self::All, |names| Self::Only(names.into_iter().collect()))
     }

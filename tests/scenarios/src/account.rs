@@ -272,7 +272,7 @@ impl<V: Vendor> Account<V> {
     pub async fn fetch(&self, ids: &[&str]) -> Vec<Fetched> {
         let ids: Vec<RecordId> = ids.iter().map(|id| RecordId::from(*id)).collect();
         self.connector
-            .fetch(self.collection, &ids)
+            .fetch(self.collection, &ids, None)
             .await
             .expect("an answer per id")
     }

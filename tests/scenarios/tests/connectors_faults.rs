@@ -85,7 +85,7 @@ async fn readings<V: Vendor>(
         connector.collections(),
         account.page(ReadMode::Snapshot(None), 50),
         account.page(ReadMode::Incremental(cursor.to_owned()), 50),
-        connector.fetch(account.collection, &ids),
+        connector.fetch(account.collection, &ids, None),
         connector.find(account.collection, terms.email, &values),
     );
     vec![

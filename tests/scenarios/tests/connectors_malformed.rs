@@ -261,7 +261,7 @@ async fn a_malformed_answer_is_an_error_and_nothing_is_lost<V: Vendor>(
             (
                 "fetch",
                 match connector
-                    .fetch(account.collection, std::slice::from_ref(&id))
+                    .fetch(account.collection, std::slice::from_ref(&id), None)
                     .await
                 {
                     // Told of the one record that it is about.
@@ -445,7 +445,7 @@ async fn strange_values_of_a_contact_are_told_without_guessing() {
     account.script(json!([{ "fault": alter("/results/0/properties/city", deep), "path_contains": "/batch/read" }]));
     let failure = account
         .connector
-        .fetch("contacts", &[id.as_str().into()])
+        .fetch("contacts", &[id.as_str().into()], None)
         .await
         .unwrap_err();
     clear("deeper than the host takes", &failure);
@@ -470,7 +470,7 @@ async fn a_consent_that_is_not_told_is_not_made_up() {
         account.script(statuses(json!([operation])));
         let failure = account
             .connector
-            .fetch("contacts", &[id.as_str().into()])
+            .fetch("contacts", &[id.as_str().into()], None)
             .await
             .unwrap_err();
         clear(&operation.to_string(), &failure);

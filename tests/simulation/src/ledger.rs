@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use samspel_model::intent::Intent;
 use samspel_model::journal::JournalKind;
 use samspel_model::store::{Change, Commit, Cursor, Decision, Observation, Step, Verdict};
-use samspel_model::{Absence, Link, LinkId, RecordId, Side};
+use samspel_model::{Absence, FieldBase, Link, LinkId, RecordId, Side};
 use serde_json::Value;
 
 use crate::agreement::Agreement;
@@ -28,8 +28,8 @@ pub(crate) struct LinkFacts {
     pub ended: bool,
     /// The world's step when they became one.
     pub since: u64,
-    /// The rules of fields in which the two were reconciled, and the world's step of that.
-    pub reconciled: BTreeMap<String, u64>,
+    /// The rules of fields in which the two were reconciled, with what both held, and the world's step of that.
+    pub reconciled: BTreeMap<String, (FieldBase, u64)>,
 }
 
 /// A write that was decided.
@@ -454,11 +454,13 @@ impl Ledger {
                 _ => step,
             };
             let known = sync.links.get(&link.id).filter(|_| !met);
-            let rules = link.base.fields.keys();
-            let reconciled = rules
-                .map(|rule| {
-                    let before = known.and_then(|known| known.reconciled.get(rule).copied());
-                    (rule.clone(), before.unwrap_or(step))
+            let bases = link.base.fields.iter();
+            let reconciled = bases
+                .map(|(rule, base)| {
+                    let before = known.and_then(|known| known.reconciled.get(rule));
+                    let as_before = before.filter(|(known, _)| known == base);
+                    let since = as_before.map_or(step, |(_, since)| *since);
+                    (rule.clone(), (base.clone(), since))
                 })
                 .collect();
             sync.former.extend(moved.filter(|_| met));
@@ -571,8 +573,8 @@ impl Ledger {
             .map(|(seq, _)| *seq)
     }
 
-    /// The last version of a record whose value of a field was stored before a step.
-    pub fn value_before(&self, place: &Place, step: u64, field: Field) -> Option<u64> {
+    /// The last version of a record whose value of a field was stored by a step.
+    pub fn value_by(&self, place: &Place, step: u64, field: Field) -> Option<u64> {
         let values = self.values.get(place)?;
         let is_stored = |seq: &u64| {
             let fields = values.get(seq);
@@ -580,7 +582,7 @@ impl Ledger {
         };
         let shown = self.shown.get(place)?.iter().rev();
         shown
-            .filter(|(_, at)| *at < step)
+            .filter(|(_, at)| *at <= step)
             .map(|(seq, _)| *seq)
             .find(is_stored)
     }

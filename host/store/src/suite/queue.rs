@@ -68,6 +68,27 @@ pub async fn an_owed_fetch_stays_owed_until_it_is_made(store: Arc<dyn Store>) {
     assert_eq!(world.drain().await, [("1".to_owned(), false)]);
 }
 
+pub async fn a_fetch_that_another_sync_owes_stays_owed(store: Arc<dyn Store>) {
+    let world = World::new(Arc::clone(&store)).await;
+    let other = World::of(store, OTHER, "crm", "shop").await;
+    world
+        .observe(Source::Listing, vec![person("1", json!({"age": 1}))])
+        .await;
+    for of in [&world, &other] {
+        let owe = Change::MarkDirty {
+            side: Side::A,
+            ids: vec![id("1")],
+            refetch: true,
+        };
+        of.commit(vec![owe]).await;
+    }
+    world
+        .observe(Source::Fetch, vec![person("1", json!({"age": 1}))])
+        .await;
+    assert!(!world.queue().await[0].refetch);
+    assert!(other.queue().await[0].refetch, "it may need other fields");
+}
+
 pub async fn a_position_is_never_given_twice(store: Arc<dyn Store>) {
     let world = World::new(store).await;
     world.commit(vec![mark(&["a"], false)]).await;

@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::agreement::{Agreement, Newcomers};
 use crate::checkers::Facts;
 use crate::field::{Field, is_empty, same};
-use crate::ledger::{CONSENT, SyncLedger};
+use crate::ledger::{CONSENT, LinkFacts, SyncLedger};
 use crate::quirk::Quirk;
 use crate::systems::{By, Record, System, Version};
 use crate::violation::Findings;
@@ -96,24 +96,14 @@ fn pairs(facts: &Facts<'_>, index: usize, agreement: &Agreement, findings: &mut 
             if waits(sync, &link.records, &about) {
                 continue;
             }
-            // What the source held before the two were reconciled in this field was never told to this target.
-            let then = link.reconciled.get(&rule).copied().unwrap_or(link.since);
-            let since_then = |side: Side| {
-                let place = (agreement.system(side), link.records[side.index()].clone());
-                let met = facts
-                    .ledger
-                    .value_before(&place, then, mapping.field)
-                    .unwrap_or(0);
-                let versions = records[side.index()].map(|record| &record.versions);
-                let versions = versions.into_iter().flatten();
-                versions
-                    .filter(move |version| version.seq >= met)
-                    .map(|version| &**version)
-            };
+            let (x_was, y_was) = (
+                was_empty(facts, agreement, link, Side::A, mapping.field, &rule),
+                was_empty(facts, agreement, link, Side::B, mapping.field, &rule),
+            );
             let kept = match mapping.to {
                 [true, true] => false,
-                [false, true] => stays(index, mapping.field, since_then(Side::A), b),
-                [true, false] => stays(index, mapping.field, since_then(Side::B), a),
+                [false, true] => by_others(index, mapping.field, b) || (is_empty(x) && x_was),
+                [true, false] => by_others(index, mapping.field, a) || (is_empty(y) && y_was),
                 [false, false] => true,
             };
             // Where the source has no value, what the target was given back stays: two that meet anew clear nothing.
@@ -142,14 +132,8 @@ fn pairs(facts: &Facts<'_>, index: usize, agreement: &Agreement, findings: &mut 
 }
 
 /// Whether the target of a one-way field keeps what it holds: somebody else put it there, the people who use the system or
-/// another sync, and nothing of that flows back. And a source to which nobody has given a value since the two were reconciled
-/// in the field has none to give: two that meet clear nothing. `source`: what it held since then.
-fn stays<'v>(
-    sync: usize,
-    field: Field,
-    mut source: impl Iterator<Item = &'v Version>,
-    target: &Record,
-) -> bool {
+/// another sync, and nothing of that flows back.
+fn by_others(sync: usize, field: Field, target: &Record) -> bool {
     let value = |version: &Version| version.values[field.index()].clone();
     let now = value(target.now());
     let brought = target
@@ -158,8 +142,30 @@ fn stays<'v>(
         .rev()
         .take_while(|version| same(field, &value(version), &now))
         .last();
-    let by_others = brought.is_some_and(|version| version.by != By::Sync(sync));
-    by_others || source.all(|version| is_empty(&value(version)))
+    brought.is_some_and(|version| version.by != By::Sync(sync))
+}
+
+/// Whether a record of a pair held nothing in a field when the two were last reconciled in it, or met: two that meet clear
+/// nothing, and what has no value since then has none to give.
+fn was_empty(
+    facts: &Facts<'_>,
+    agreement: &Agreement,
+    link: &LinkFacts,
+    side: Side,
+    field: Field,
+    rule: &str,
+) -> bool {
+    let place = (agreement.system(side), link.records[side.index()].clone());
+    let then = link.reconciled.get(rule).map_or(link.since, |(_, at)| *at);
+    let record = facts.systems[place.0].records.get(&place.1);
+    let held = facts.ledger.value_by(&place, then, field);
+    match held.and_then(|seq| record?.version(seq)) {
+        Some(version) => is_empty(&version.values[field.index()]),
+        None => record.is_some_and(|record| {
+            let mut versions = record.versions.iter();
+            versions.all(|version| is_empty(&version.values[field.index()]))
+        }),
+    }
 }
 
 fn consents(

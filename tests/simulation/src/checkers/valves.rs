@@ -146,6 +146,8 @@ fn most((count, percent): (u64, u64), pairs: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use samspel_model::FieldBase;
+
     use super::*;
     use crate::checkers::hand::Hand;
     use crate::ledger::LinkFacts;
@@ -197,11 +199,20 @@ mod tests {
             let sync = &mut hand.ledger().syncs[0];
             sync.first_done = first_done;
             for number in 0..201 {
+                let nothing = FieldBase {
+                    a: serde_json::Value::Null,
+                    b: serde_json::Value::Null,
+                    rule: String::new(),
+                    undone: false,
+                };
                 let facts = LinkFacts {
                     records: ["a001".into(), "b001".into()],
                     ended: false,
                     since: 0,
-                    reconciled: reconciled.then(|| (rule.clone(), 0)).into_iter().collect(),
+                    reconciled: reconciled
+                        .then(|| (rule.clone(), (nothing, 0)))
+                        .into_iter()
+                        .collect(),
                 };
                 sync.links.insert(LinkId(format!("l{number}")), facts);
             }

@@ -344,9 +344,11 @@ pub(super) fn forget(work: &mut Work<'_>, place: &Place, id: &RecordId) {
     }
 }
 
-/// A fetch that was owed was made.
+/// A fetch that the committing sync owed was made. What others owe stays owed: they may need other fields.
 fn fetched(work: &mut Work<'_>, place: &Place, id: &RecordId) {
-    for (sync, side) in work.state.syncs_on(place) {
+    let own = Arc::clone(&work.sync);
+    let of_own = work.state.syncs_on(place).into_iter();
+    for (sync, side) in of_own.filter(|(sync, _)| *sync == own) {
         let slot = (Arc::clone(&sync), side, id.clone());
         let Some(position) = work.state.queued.get(&slot).copied() else {
             continue;

@@ -234,7 +234,12 @@ impl Connector for SimConnector {
         }
     }
 
-    async fn fetch(&self, _: &str, ids: &[RecordId]) -> Result<Vec<Fetched>, Failure> {
+    async fn fetch(
+        &self,
+        _: &str,
+        ids: &[RecordId],
+        _: Option<&[String]>,
+    ) -> Result<Vec<Fetched>, Failure> {
         let under = self.begin(Call::Fetch, |_| true).await;
         if let Some(failure) = self.refused(&under) {
             self.answer(&Vec::new(), || format!("fetch: {failure}"))
