@@ -8,7 +8,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// Primary result codes of SQLite (<https://www.sqlite.org/rescode.html>).
+const SQLITE_READONLY: i32 = 8;
+const SQLITE_IOERR: i32 = 10;
 const SQLITE_CORRUPT: i32 = 11;
+const SQLITE_FULL: i32 = 13;
+const SQLITE_CANTOPEN: i32 = 14;
 const SQLITE_NOTADB: i32 = 26;
 
 /// Whose data in which file.
@@ -28,21 +32,27 @@ impl Context {
                 what: format!("column {index}, read while {doing},"),
                 why: source.to_string(),
             },
-            error => self
-                .damage(&error)
-                .unwrap_or_else(|| self.backend(doing, Box::new(error))),
+            error => self.damage(&error).unwrap_or_else(|| {
+                let remedy = remedy(&error);
+                self.backend(doing, remedy, Box::new(error))
+            }),
         }
     }
 
     /// The same for an error that several callers are told.
     pub fn failed_for_all(&self, doing: &'static str, error: &sqlx::Error) -> StoreError {
         self.damage(error)
-            .unwrap_or_else(|| self.backend(doing, error.to_string().into()))
+            .unwrap_or_else(|| self.backend(doing, remedy(error), error.to_string().into()))
     }
 
-    fn backend(&self, doing: &str, source: Box<dyn std::error::Error + Send + Sync>) -> StoreError {
+    fn backend(
+        &self,
+        doing: &str,
+        remedy: &str,
+        source: Box<dyn std::error::Error + Send + Sync>,
+    ) -> StoreError {
         StoreError::Backend {
-            doing: format!("{doing} in {}", self.file.display()),
+            doing: format!("{doing} in {}{remedy}", self.file.display()),
             source,
         }
     }
@@ -61,6 +71,18 @@ impl Context {
                 "{why}; stop samspel, keep a copy of the file and restore a backup, or try `sqlite3 <file> .recover`"
             ),
         }
+    }
+}
+
+/// What is wrong with the disk, as far as SQLite tells: what to look at.
+fn remedy(error: &sqlx::Error) -> &'static str {
+    match primary_code(error) {
+        Some(SQLITE_FULL) => " (there is no room left on its disk)",
+        Some(SQLITE_READONLY | SQLITE_CANTOPEN) => {
+            " (the file and its directory must be writable by the user that samspel runs as, on a disk that is)"
+        }
+        Some(SQLITE_IOERR) => " (its disk fails)",
+        _ => "",
     }
 }
 

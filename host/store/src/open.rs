@@ -92,10 +92,14 @@ async fn write_ahead(connection: &mut SqliteConnection) -> Result<(), sqlx::Erro
 
 /// A connection for reading everything, which may take long.
 pub(crate) async fn reader(context: &Context) -> Result<SqliteConnection, StoreError> {
-    options(&context.file)
-        .connect()
+    connection(context)
         .await
         .map_err(context.failed("opening the database"))
+}
+
+/// A connection to a file that was opened before.
+pub(crate) async fn connection(context: &Context) -> Result<SqliteConnection, sqlx::Error> {
+    options(&context.file).connect().await
 }
 
 /// Connections that cannot write.

@@ -14,6 +14,7 @@ use sqlx::{Connection, Execute as _, SqlStr, Sqlite};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::context::Context;
+use crate::open;
 
 /// Jobs that may wait; more make their senders wait, which bounds memory.
 const QUEUE: usize = 64;
@@ -186,11 +187,15 @@ impl Writer {
 }
 
 async fn serve(
-    mut connection: SqliteConnection,
+    connection: SqliteConnection,
     context: Arc<Context>,
     sequence: Arc<AtomicU64>,
     mut messages: mpsc::Receiver<Message>,
 ) {
+    let mut line = Line {
+        connection,
+        broken: false,
+    };
     let mut batch = Vec::with_capacity(QUEUE);
     let mut closing = None;
     while closing.is_none() && messages.recv_many(&mut batch, QUEUE).await > 0 {
@@ -204,7 +209,7 @@ async fn serve(
         if jobs.is_empty() {
             continue;
         }
-        let together = transact(&mut connection, &context, &mut jobs).await;
+        let together = line.transact(&context, &mut jobs).await;
         if together.is_ok() || jobs.len() == 1 {
             finish(jobs, together, &context, &sequence);
             continue;
@@ -212,16 +217,44 @@ async fn serve(
         // One of them failed, or the disk did: each is told how it fares by itself.
         for job in jobs {
             let mut job = vec![job];
-            let alone = transact(&mut connection, &context, &mut job).await;
+            let alone = line.transact(&context, &mut job).await;
             finish(job, alone, &context, &sequence);
         }
     }
     // The file is consistent whether or not this succeeds.
-    if let Err(error) = connection.close().await {
+    if let Err(error) = line.connection.close().await {
         tracing::debug!(%error, "closing the writing connection");
     }
     if let Some(reply) = closing {
         let _ = reply.send(());
+    }
+}
+
+/// The writing connection.
+struct Line {
+    connection: SqliteConnection,
+    /// The database failed in a transaction. SQLite undoes some by itself (on a full disk, say), and what the connection takes for
+    /// its state is not what is: another one goes on.
+    broken: bool,
+}
+
+impl Line {
+    async fn transact(
+        &mut self,
+        context: &Context,
+        jobs: &mut [Box<dyn Job>],
+    ) -> Result<(), Failed> {
+        if self.broken {
+            let another = open::connection(context).await?;
+            let broken = std::mem::replace(&mut self.connection, another);
+            if let Err(error) = broken.close().await {
+                tracing::debug!(%error, "closing a connection that had failed");
+            }
+            self.broken = false;
+        }
+        let done = transact(&mut self.connection, context, jobs).await;
+        self.broken = matches!(done, Err(Failed::Database(_)));
+        done
     }
 }
 
@@ -248,7 +281,6 @@ async fn transact(
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
     for job in jobs {
         if !job.run(context, &mut transaction).await {
-            // SQLite may have undone it by itself (a full disk, say).
             transaction.rollback().await?;
             return Err(Failed::Job);
         }

@@ -119,6 +119,21 @@ fields = [
             .expect("the program can be started; `cargo xtask test` builds it")
     }
 
+    /// A command that was begun by somebody, with the program as its last argument, gets the rest.
+    pub fn under(&self, mut command: Command, arguments: &[&str]) -> Command {
+        command
+            .arg(program())
+            .arg("--config")
+            .arg(self.file())
+            .args(arguments)
+            .env("SAMSPEL_CONNECTORS", connectors())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        command
+    }
+
     /// Runs the program to its end; the JSON that it prints last.
     pub async fn finish(&self, arguments: &[&str]) -> Value {
         let output = self.start(arguments).wait_with_output().await.unwrap();
@@ -140,7 +155,17 @@ fields = [
 
     /// Starts the service and waits until it listens.
     pub async fn serve(&self) -> Serving {
-        let mut child = self.start(&["serve", "--log-format", "json"]);
+        self.serve_with(&[]).await
+    }
+
+    /// The same, with more arguments.
+    pub async fn serve_with(&self, more: &[&str]) -> Serving {
+        let arguments = [&["serve", "--log-format", "json"], more].concat();
+        Self::listening(self.start(&arguments)).await
+    }
+
+    /// Waits until a service that was started listens. Its log is JSON.
+    pub async fn listening(mut child: Child) -> Serving {
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let url = loop {
             let line = lines
@@ -177,6 +202,11 @@ pub struct Serving {
 }
 
 impl Serving {
+    /// Its process.
+    pub fn process(&self) -> u32 {
+        self.child.id().expect("it runs")
+    }
+
     /// Ends it at once (SIGKILL).
     pub async fn kill(mut self) {
         self.child.kill().await.unwrap();

@@ -34,7 +34,8 @@ impl World {
             installation,
             serving,
             admin,
-            http: Client::new(),
+            // A connection that the service closes after too large a request is not to be used for the next one.
+            http: Client::builder().pool_max_idle_per_host(0).build().unwrap(),
         }
     }
 
