@@ -10,6 +10,7 @@ mod output;
 mod progress;
 mod session;
 mod shutdown;
+mod traces;
 mod who;
 
 use std::process::ExitCode;
@@ -25,6 +26,7 @@ use args::{Cli, Command, ConfigCommand};
 use exit::{CliError, Exit};
 use output::Output;
 use session::Session;
+use traces::Traces;
 
 /// Threads that run tasks, where there are as many processors. Most of a sync is waiting; planning and the connectors' own
 /// computing share the rest.
@@ -71,13 +73,21 @@ fn run(cli: Cli, output: Output) -> Result<(), CliError> {
         Command::Serve(_) => "info",
         _ => "warn",
     };
-    logging::init(cli.global.log_format, level, bars.clone())
-        .map_err(|why| CliError::new(Kind::Usage, why))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(workers())
         .enable_all()
         .build()?;
+    let traces = match &cli.command {
+        Command::Serve(args) => args.traces.as_ref(),
+        _ => None,
+    };
+    let traces = traces
+        .map(|endpoint| Traces::to(endpoint, runtime.handle().clone()))
+        .transpose()?;
+    logging::init(cli.global.log_format, level, bars.clone(), traces.as_ref())
+        .map_err(|why| CliError::new(Kind::Usage, why))?;
     let done = runtime.block_on(execute(&cli, output, &bars));
+    drop(traces);
     // What still runs was cut off on purpose; the process ends now.
     runtime.shutdown_background();
     done

@@ -18,6 +18,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
+use samspel_runtime::outbound::OutboundStats;
 use samspel_scheduler::{Reason, RunEnd};
 use tokio::time::Instant;
 
@@ -106,6 +107,13 @@ struct Sampled {
     stopped: Family<OfAccount, Number>,
     guest_seconds: Family<OfAccount, Seconds>,
     requests: Family<OfAccount, Number>,
+    throttled: Family<OfAccount, Number>,
+    retried: Family<OfAccount, Number>,
+    left: Family<OfAccount, Number>,
+    per_minute: Family<OfAccount, Number>,
+    blocked: Family<OfAccount, Seconds>,
+    unequal: Family<OfSync, Seconds>,
+    compared: Family<OfSync, Seconds>,
     memory: Number,
 }
 
@@ -253,6 +261,16 @@ impl Sampled {
             "When the last run ended",
             &self.last_run,
         );
+        age(
+            "unequal_share",
+            "Share of linked pairs that differed when both sides were last compared (`sync verify`), 0 to 1",
+            &self.unequal,
+        );
+        age(
+            "compared_timestamp_seconds",
+            "When both sides were last compared",
+            &self.compared,
+        );
         registry.register(
             "hooks_waiting",
             "Notifications that wait to be understood",
@@ -277,6 +295,31 @@ impl Sampled {
             &self.stopped,
         );
         account("requests", "Requests that were sent", &self.requests);
+        account(
+            "requests_throttled",
+            "Requests that a budget or the remote (429 and the like) asked to send later",
+            &self.throttled,
+        );
+        account(
+            "requests_retried",
+            "Requests that were sent again",
+            &self.retried,
+        );
+        account(
+            "budget_left",
+            "Requests that the remote said are left of its window",
+            &self.left,
+        );
+        account(
+            "budget_per_minute",
+            "Requests a minute that are allowed at the moment because the remote throttled",
+            &self.per_minute,
+        );
+        registry.register(
+            "budget_blocked_seconds",
+            "How long nothing is sent at the moment, because the remote asked for that",
+            self.blocked.clone(),
+        );
         registry.register(
             "guest_seconds",
             "Time that calls of connectors took, waiting included",
@@ -312,6 +355,11 @@ impl Sampled {
                 now.duration_since(oldest).as_secs_f64().max(0.0)
             });
             self.oldest.get_or_create(&of).set(age);
+            if let Some(drift) = state.drift {
+                self.unequal.get_or_create(&of).set(drift.unequal_share());
+                let at = drift.at.as_millisecond() as f64 / 1_000.0;
+                self.compared.get_or_create(&of).set(at);
+            }
         }
         for job in service.scheduler.status() {
             let of = OfSync { sync: job.name };
@@ -334,11 +382,37 @@ impl Sampled {
             self.requests.get_or_create(&of).set(gauge(stats.requests));
             let seconds = stats.micros as f64 / 1e6;
             self.guest_seconds.get_or_create(&of).set(seconds);
+            self.budget(&of, account.connector.outbound_stats());
         }
         if let Some(bytes) = memory() {
             self.memory.set(gauge(bytes));
         }
         Ok(())
+    }
+}
+
+impl Sampled {
+    /// What an account's remote allows.
+    fn budget(&self, of: &OfAccount, stats: OutboundStats) {
+        let gauge = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        self.throttled.get_or_create(of).set(gauge(stats.throttled));
+        self.retried.get_or_create(of).set(gauge(stats.retries));
+        // Where nothing is said, nothing is told: a zero would be taken for a budget that is used up.
+        for (family, said) in [
+            (&self.left, stats.remaining),
+            (&self.per_minute, stats.per_minute),
+        ] {
+            match said {
+                Some(said) => {
+                    family.get_or_create(of).set(gauge(said));
+                }
+                None => {
+                    family.remove(of);
+                }
+            }
+        }
+        let blocked = stats.blocked_ms as f64 / 1_000.0;
+        self.blocked.get_or_create(of).set(blocked);
     }
 }
 

@@ -106,6 +106,14 @@ impl Config {
             .unwrap_or(name)
     }
 
+    /// The syncs of an account, in the order of their names.
+    pub fn syncs_of<'a>(&'a self, account: &'a str) -> impl Iterator<Item = &'a str> + 'a {
+        self.syncs
+            .iter()
+            .filter(move |(_, sync)| sync.a.account == account || sync.b.account == account)
+            .map(|(name, _)| name.as_str())
+    }
+
     /// What is stored about a sync is kept under this.
     pub fn sync_id<'a>(&'a self, name: &'a str) -> &'a str {
         let sync = self.syncs.get(name);

@@ -84,12 +84,7 @@ impl Operation for ListAccounts {
                         },
                     })
                     .collect(),
-                syncs: config
-                    .syncs
-                    .iter()
-                    .filter(|(_, spec)| [&spec.a, &spec.b].iter().any(|side| side.account == *name))
-                    .map(|(sync, _)| sync.clone())
-                    .collect(),
+                syncs: config.syncs_of(name).map(str::to_owned).collect(),
                 overrides: settings.endpoints.clone(),
                 needs_authorisation: refused
                     .iter()

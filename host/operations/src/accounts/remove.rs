@@ -46,13 +46,7 @@ impl Operation for RemoveAccount {
     async fn run(&self, work: &Work<'_>) -> Result<RemovedAccount, Error> {
         let (host, name) = (work.host, self.account.as_str());
         known(host, name)?;
-        let used: Vec<&str> = host
-            .config()
-            .syncs
-            .iter()
-            .filter(|(_, sync)| [&sync.a, &sync.b].iter().any(|side| side.account == name))
-            .map(|(sync, _)| sync.as_str())
-            .collect();
+        let used: Vec<&str> = host.config().syncs_of(name).collect();
         if !used.is_empty() {
             return Err(Error::new(
                 Kind::Usage,

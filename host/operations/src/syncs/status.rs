@@ -5,7 +5,7 @@ use samspel_engine::spec::Mode;
 use samspel_installation::Error;
 use samspel_model::Side;
 use samspel_model::access::{Refused, Role};
-use samspel_model::store::{RunRecord, StoreError, SyncCounts, Waiting};
+use samspel_model::store::{Drift, RunRecord, StoreError, SyncCounts, Waiting};
 use samspel_sync::Accounts;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -41,6 +41,8 @@ pub struct Status {
     /// When both sides were last read completely.
     #[schema(value_type = Vec<Option<String>>)]
     pub compared: [Option<Timestamp>; 2],
+    /// How far the two sides were apart when `sync verify` compared them last.
+    pub drift: Option<Drift>,
     /// Where every record of the last run went.
     pub accounts: Option<Accounts>,
     /// The last runs, newest first.
@@ -144,11 +146,7 @@ async fn read(
         paused: state.paused,
         needs_authorisation: refused
             .iter()
-            .filter(|one| {
-                [&spec.a, &spec.b]
-                    .iter()
-                    .any(|side| side.account == one.account)
-            })
+            .filter(|one| spec.a.account == one.account || spec.b.account == one.account)
             .cloned()
             .collect(),
         holder: store
@@ -158,6 +156,7 @@ async fn read(
             .map(|(owner, until)| Holder { owner, until }),
         counts: store.counts(sync).await?,
         compared: [compared(Side::A).await?, compared(Side::B).await?],
+        drift: state.drift,
         accounts: runs.iter().find_map(accounts),
         runs,
         conflicts: queues::entries(work, sync, conflicts).await?,

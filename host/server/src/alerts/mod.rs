@@ -3,6 +3,7 @@
 
 mod gather;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,7 +31,7 @@ const AGAIN: Backoff = Backoff {
 /// Looks and tells until the service ends.
 pub(crate) async fn keep_telling(service: Arc<Service>) {
     let mut progress = Progress::new(service.host().clock().now());
-    let mut failures = 0;
+    let (mut taken, mut failures) = (Taken::default(), 0);
     loop {
         let wait = if failures == 0 {
             LOOK
@@ -41,7 +42,7 @@ pub(crate) async fn keep_telling(service: Arc<Service>) {
             () = service.stop.cancelled() => return,
             () = tokio::time::sleep(wait) => {}
         }
-        match look(&service, &mut progress).await {
+        match look(&service, &mut progress, &mut taken).await {
             Ok(()) => failures = 0,
             Err(error) => {
                 failures = failures.saturating_add(1);
@@ -51,7 +52,14 @@ pub(crate) async fn keep_telling(service: Arc<Service>) {
     }
 }
 
-async fn look(service: &Service, progress: &mut Progress) -> Result<(), Error> {
+/// The channels that have taken a message which others have not: they are not sent it again.
+#[derive(Default)]
+struct Taken {
+    message: String,
+    by: BTreeSet<&'static str>,
+}
+
+async fn look(service: &Service, progress: &mut Progress, taken: &mut Taken) -> Result<(), Error> {
     let host = service.host();
     let now = host.clock().now();
     let found = gather::gather(service, &host, progress, now).await?;
@@ -95,12 +103,31 @@ async fn look(service: &Service, progress: &mut Progress) -> Result<(), Error> {
             host: host.name(),
             alerts: std::mem::take(&mut told.alerts),
         };
-        for channel in Channel::of(host.config())? {
-            channel.send(&message).await?;
-        }
+        tell(Channel::of(host.config())?, &message, taken).await?;
     }
     host.notices().put_notices(told.notices, told.over).await?;
     Ok(())
+}
+
+/// Sends a message by every channel that has not taken it. One that fails keeps it from no other.
+async fn tell(channels: Vec<Channel>, message: &Message, taken: &mut Taken) -> Result<(), Error> {
+    if taken.message != message.id {
+        taken.message.clone_from(&message.id);
+        taken.by.clear();
+    }
+    let mut failed = None;
+    for channel in channels {
+        if taken.by.contains(channel.name()) {
+            continue;
+        }
+        match channel.send(message).await {
+            Ok(()) => {
+                taken.by.insert(channel.name());
+            }
+            Err(error) => failed = Some(error),
+        }
+    }
+    failed.map_or(Ok(()), Err)
 }
 
 /// What is to be told, and what is remembered then.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::StreamExt;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 use samspel_installation::{Host, config};
 use samspel_model::hook::{Hinted, Hook, HookReply, HookRequest, Notified, Proof};
@@ -31,8 +31,9 @@ const CALLS: usize = 8;
 const ATTEMPTS: u32 = 5;
 /// After the n-th failure it is asked again in n times this.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// A record that we wrote just now is looked at this late, if nothing else is to be done before.
-const ECHO: Duration = Duration::from_millis(250);
+/// What tells of records that we wrote just now is looked at together, at the next of these moments, and this late at least.
+const ECHO: SignedDuration = SignedDuration::from_secs(1);
+const ECHO_LEAST: SignedDuration = SignedDuration::from_millis(250);
 /// How often it is looked at what other processes made due.
 const SWEEP: Duration = Duration::from_secs(30);
 /// A store that fails is asked again after this.
@@ -233,12 +234,15 @@ async fn batch(
             })
             .collect(),
     };
-    let mut done = Vec::new();
+    let (mut done, mut echoes) = (Vec::new(), Vec::new());
     let mut hinted: BTreeMap<Endpoint, Vec<RecordId>> = BTreeMap::new();
     let mut next: Option<Timestamp> = None;
     let now = Timestamp::now();
     for (hook, became) in looked {
         match became {
+            Became::Understood(records) if is_echo(&host, &hook, &records).await => {
+                echoes.push(hook.position);
+            }
             Became::Understood(records) => {
                 for (endpoint, id) in records {
                     hinted.entry(endpoint).or_default().push(id);
@@ -281,44 +285,57 @@ async fn batch(
             }
         }
     }
+    if !echoes.is_empty() {
+        let due = after_echo(now);
+        store.put_hooks_off(&echoes, due).await?;
+        next = [due].into_iter().chain(next).min();
+    }
     if !done.is_empty() {
         let hinted: Vec<Hinted> = hinted.into_iter().collect();
         let syncs = store.hooks_understood(&done, &hinted, now).await?;
         // First told, then gone: what is neither waiting here nor told was carried over.
-        tell(service, &host, &hinted, syncs, now).await;
+        tell(service, &host, &hinted, syncs, now);
         service.hooks.left(done.len() as u64);
     }
     Ok(next)
 }
 
-/// Tells the scheduler which syncs have something to do.
-///
-/// What was told about records that we wrote just now is most likely an echo of that. It is looked at with the next run,
-/// and in a while at the latest: looking at each at once would cost as many requests as the changes themselves.
-async fn tell(
-    service: &Service,
-    host: &Host,
-    hinted: &[Hinted],
-    syncs: Vec<String>,
-    now: Timestamp,
-) {
-    // The configuration check has understood it.
-    let window = config::duration(&host.config().server.debounce).unwrap_or_default();
-    let mut within = ECHO;
-    for (endpoint, ids) in hinted {
-        let account = host.account(&endpoint.account).await.ok();
-        let is_echo = |id: &RecordId| {
-            account.as_ref().is_some_and(|account| {
-                let connector = &account.connector;
-                connector.wrote_lately(&endpoint.collection, id)
-            })
+/// Whether a notification, looked at for the first time, is most likely an echo of what we wrote just now. Those are put off
+/// for a moment and looked at together: each by itself would cost as many requests as the changes themselves.
+async fn is_echo(host: &Host, hook: &Hook, records: &[(Endpoint, RecordId)]) -> bool {
+    if records.is_empty() || hook.due != Some(hook.received) {
+        return false;
+    }
+    for (endpoint, id) in records {
+        let Ok(account) = host.account(&endpoint.account).await else {
+            return false;
         };
-        let news: Vec<RecordId> = ids.iter().filter(|id| !is_echo(id)).cloned().collect();
-        if !news.is_empty() {
-            let mut debounce = service.hooks.debounce.lock();
-            within = within.min(debounce.within(endpoint, &news, now, window));
+        if !account.connector.wrote_lately(&endpoint.collection, id) {
+            return false;
         }
     }
+    true
+}
+
+/// When echoes are looked at.
+fn after_echo(now: Timestamp) -> Timestamp {
+    let least = now.saturating_add(ECHO_LEAST).unwrap_or(now);
+    let beyond = least.as_millisecond().rem_euclid(ECHO.as_millis() as i64);
+    let wait = ECHO - SignedDuration::from_millis(beyond);
+    least.saturating_add(wait).unwrap_or(least)
+}
+
+/// Tells the scheduler which syncs have something to do.
+fn tell(service: &Service, host: &Host, hinted: &[Hinted], syncs: Vec<String>, now: Timestamp) {
+    // The configuration check has understood it.
+    let window = config::duration(&host.config().server.debounce).unwrap_or_default();
+    let within = {
+        let mut debounce = service.hooks.debounce.lock();
+        let within = hinted
+            .iter()
+            .map(|(endpoint, ids)| debounce.within(endpoint, ids, now, window));
+        within.min().unwrap_or_default()
+    };
     for sync in syncs {
         if !service.scheduler.tell(&sync, within) {
             debug!(sync, "told about a sync that is not configured");
@@ -426,4 +443,22 @@ async fn look(host: &Host, reached: &Reached, endpoint: &str, hook: &Hook) -> Be
         }
     }
     Became::Understood(records)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn echoes_are_looked_at_together_and_not_at_once() {
+        let at = |millis| Timestamp::UNIX_EPOCH + SignedDuration::from_millis(millis);
+        for (now, due) in [
+            (1_000, 2_000),
+            (1_749, 2_000),
+            (1_750, 3_000),
+            (1_999, 3_000),
+        ] {
+            assert_eq!(after_echo(at(now)), at(due), "{now}");
+        }
+    }
 }
