@@ -88,7 +88,7 @@ struct Queued<T: Task> {
 impl<T: Task> Job for Queued<T> {
     async fn run(&mut self, context: &Context, connection: &mut SqliteConnection) -> bool {
         let result = self.task.clone().run(context, connection).await;
-        matches!(self.result.insert(result), Ok(_))
+        self.result.insert(result).is_ok()
     }
 
     fn number(&self) -> Option<Sequence> {

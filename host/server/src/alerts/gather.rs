@@ -13,10 +13,25 @@ use crate::service::Service;
 /// A sync that runs seldom is late only after so many of its intervals.
 const INTERVALS: u32 = 2;
 
-/// When each sync last ended a run well, as far as this process has seen.
+/// What a sync's valves hold is read again after each of its runs, while they hold something, and after so long: another process
+/// may have run it.
+const FRESH: SignedDuration = SignedDuration::from_mins(10);
+
+/// When each sync last ended a run well, as far as this process has seen, and what its valves held then.
 pub(super) struct Progress {
     began: Timestamp,
     well: BTreeMap<String, Timestamp>,
+    held: BTreeMap<String, Held>,
+}
+
+/// What the valves of a sync hold.
+#[derive(Clone, Copy)]
+struct Held {
+    number: u64,
+    /// When that was read.
+    read: Timestamp,
+    /// The last run before that.
+    ran: Option<Timestamp>,
 }
 
 impl Progress {
@@ -24,6 +39,7 @@ impl Progress {
         Self {
             began: now,
             well: BTreeMap::new(),
+            held: BTreeMap::new(),
         }
     }
 }
@@ -58,21 +74,51 @@ pub(super) async fn gather(
             remedy: format!("`samspel account authorise {}`", refused.account),
         });
     }
-    for sync in host.config().syncs.keys() {
-        let holds = host.store().counts(sync).await?.holds;
+    holds(service, host, progress, now, &mut found).await?;
+    rolled_back(host, now, &mut found).await?;
+    Ok(found)
+}
+
+async fn holds(
+    service: &Service,
+    host: &Host,
+    progress: &mut Progress,
+    now: Timestamp,
+    found: &mut Vec<Alert>,
+) -> Result<(), Error> {
+    for job in service.scheduler.status() {
+        let ran = job.last.map(|(at, _)| at);
+        let known = progress.held.get(&job.name).copied();
+        let known = known.filter(|known| {
+            known.number == 0 && known.ran == ran && now.duration_since(known.read) < FRESH
+        });
+        let holds = match known {
+            Some(known) => known.number,
+            None => host.store().counts(&job.name).await?.holds,
+        };
+        if known.is_none() {
+            let held = Held {
+                number: holds,
+                read: now,
+                ran,
+            };
+            progress.held.insert(job.name.clone(), held);
+        }
         if holds > 0 {
             found.push(Alert {
                 kind: "holds".to_owned(),
-                subject: sync.clone(),
+                what: format!("the safety valves hold {holds} changes"),
+                remedy: format!(
+                    "`samspel holds list {}`, then approve or reject them",
+                    job.name
+                ),
+                subject: job.name,
                 since: now,
                 over: false,
-                what: format!("the safety valves hold {holds} changes"),
-                remedy: format!("`samspel holds list {sync}`, then approve or reject them"),
             });
         }
     }
-    rolled_back(host, now, &mut found).await?;
-    Ok(found)
+    Ok(())
 }
 
 async fn no_progress(
@@ -90,16 +136,16 @@ async fn no_progress(
         let Ok(spec) = host.spec(&job.name) else {
             continue;
         };
-        // Somebody decided that it does not run.
-        if host.store().state(&job.name).await?.paused.is_some() {
-            continue;
-        }
         let interval = config::duration(&spec.interval).unwrap_or_default();
         let allowed = allowed.max(interval.saturating_mul(INTERVALS));
         let allowed = SignedDuration::try_from(allowed).unwrap_or(SignedDuration::MAX);
         let well = progress.well.get(&job.name).copied();
         let since = well.unwrap_or(progress.began);
         if now.duration_since(since) <= allowed {
+            continue;
+        }
+        // Somebody decided that it does not run.
+        if host.store().state(&job.name).await?.paused.is_some() {
             continue;
         }
         let why = match &job.last {

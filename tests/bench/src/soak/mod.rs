@@ -330,11 +330,11 @@ impl Soak {
     }
 }
 
-/// So often a minute, first after one such time. `None`: never.
+/// So often a minute, first after half of one such time. `None`: never.
 fn every(a_minute: u32) -> Option<Interval> {
     let period = Duration::from_secs(60).checked_div(a_minute)?;
     Some(tokio::time::interval_at(
-        tokio::time::Instant::now() + period,
+        tokio::time::Instant::now() + period / 2,
         period,
     ))
 }
