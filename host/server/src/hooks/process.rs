@@ -32,8 +32,9 @@ const ATTEMPTS: u32 = 5;
 /// After the n-th failure it is asked again in n times this.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// What tells of records that we wrote just now is looked at together, at the next of these moments, and this late at least.
-const ECHO: SignedDuration = SignedDuration::from_secs(1);
-const ECHO_LEAST: SignedDuration = SignedDuration::from_millis(250);
+/// Somebody may have changed one of them as well, so that it is soon.
+const ECHO: SignedDuration = SignedDuration::from_millis(250);
+const ECHO_LEAST: SignedDuration = SignedDuration::from_millis(50);
 /// How often it is looked at what other processes made due.
 const SWEEP: Duration = Duration::from_secs(30);
 /// A store that fails is asked again after this.
@@ -453,10 +454,10 @@ mod tests {
     fn echoes_are_looked_at_together_and_not_at_once() {
         let at = |millis| Timestamp::UNIX_EPOCH + SignedDuration::from_millis(millis);
         for (now, due) in [
-            (1_000, 2_000),
-            (1_749, 2_000),
-            (1_750, 3_000),
-            (1_999, 3_000),
+            (1_000, 1_250),
+            (1_199, 1_250),
+            (1_200, 1_500),
+            (1_249, 1_500),
         ] {
             assert_eq!(after_echo(at(now)), at(due), "{now}");
         }
