@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use reqwest::Client;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::error::BenchError;
@@ -75,7 +75,8 @@ pub async fn measure(samspel: &Path, wanted: Wanted) -> Result<Report, BenchErro
         idle: wanted.syncs.saturating_sub(ACCOUNTS),
     };
     let stage = Stage::set(samspel, scene, &Marks::default()).await?;
-    let token = token(&stage).await?;
+    let line = ["token", "create", "idle", "--role", "operator", "--json"];
+    let Token { token } = stage.program().json(&line).await?;
     let client = Client::builder().no_proxy().build()?;
     let first_runs = (0..scene.idle).map(|number| first_run(&client, &stage, &token, number));
     let mut first_runs = futures::stream::iter(first_runs).buffer_unordered(AT_ONCE);
@@ -102,15 +103,9 @@ pub async fn measure(samspel: &Path, wanted: Wanted) -> Result<Report, BenchErro
     })
 }
 
-/// A token of the API.
-async fn token(stage: &Stage) -> Result<String, BenchError> {
-    let line = ["token", "create", "idle", "--role", "operator", "--json"];
-    let made = stage.program().output(&line).await?;
-    let made: Value = serde_json::from_slice(&made).map_err(|source| BenchError::Report {
-        line: line.join(" "),
-        source,
-    })?;
-    Ok(made["token"].as_str().unwrap_or_default().to_owned())
+#[derive(Deserialize)]
+struct Token {
+    token: String,
 }
 
 async fn first_run(

@@ -14,6 +14,7 @@ use samspel_vendors::mailchimp::{self, Mailchimp, MailchimpOptions};
 use samspel_vendors::people::{self, ListStanding, Permission};
 use samspel_vendors::vendor::Vendor as _;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
@@ -156,13 +157,7 @@ impl Stage {
                 .output(&["sync", "run", &format!("sync-{index}"), "--yes", "--json"])
                 .await?;
         }
-        let line = ["hooks", "endpoints", "--json"];
-        let known = program.output(&line).await?;
-        let known: Endpoints =
-            serde_json::from_slice(&known).map_err(|source| BenchError::Report {
-                line: line.join(" "),
-                source,
-            })?;
+        let known: Endpoints = program.json(&["hooks", "endpoints", "--json"]).await?;
         for (index, pair) in pairs.iter().enumerate() {
             let name = format!("crm-{index}");
             let endpoint = known.endpoints.iter().find(|one| one.endpoint == name);
@@ -286,6 +281,18 @@ impl Program {
                 status: output.status,
             })
         }
+    }
+
+    /// The same, understood.
+    ///
+    /// # Errors
+    /// It fails, or prints something else.
+    pub async fn json<T: DeserializeOwned>(&self, args: &[&str]) -> Result<T, BenchError> {
+        let printed = self.output(args).await?;
+        serde_json::from_slice(&printed).map_err(|source| BenchError::Report {
+            line: args.join(" "),
+            source,
+        })
     }
 
     fn serve(&self) -> Result<Child, BenchError> {

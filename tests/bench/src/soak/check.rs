@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use samspel_vendors::hubspot::NEWSLETTER;
 use samspel_vendors::vendor::Vendor;
+use serde::Deserialize;
 use serde_json::Value;
 use unicode_normalization::UnicodeNormalization as _;
 
@@ -131,14 +132,20 @@ async fn is_told_as_lost(
 ) -> Result<bool, BenchError> {
     let sync = format!("sync-{index}");
     let line = ["history", email, "--sync", &sync, "--json"];
-    let history = program.output(&line).await?;
-    let history: Value = serde_json::from_slice(&history).map_err(|source| BenchError::Report {
-        line: line.join(" "),
-        source,
-    })?;
+    let history: Value = program.json(&line).await?;
     let places = history["found"].as_array().into_iter().flatten();
     let mut events = places.flat_map(|place| place["events"].as_array().into_iter().flatten());
     Ok(events.any(|event| event["kind"] == "lost" && event["detail"]["value"] == value))
+}
+
+#[derive(Deserialize)]
+struct Status {
+    runs: Vec<Run>,
+}
+
+#[derive(Deserialize)]
+struct Run {
+    error: Option<String>,
 }
 
 /// Runs that ended with an error: of each, the sync and what was wrong.
@@ -150,20 +157,9 @@ pub async fn failed_runs(program: &Program, syncs: usize) -> Result<Vec<String>,
     for index in 0..syncs {
         let sync = format!("sync-{index}");
         let line = ["sync", "status", &sync, "--limit", "10000", "--json"];
-        let status = program.output(&line).await?;
-        let status: Value =
-            serde_json::from_slice(&status).map_err(|source| BenchError::Report {
-                line: line.join(" "),
-                source,
-            })?;
-        let runs = status["syncs"][0]["runs"]
-            .as_array()
-            .or_else(|| status["runs"].as_array());
-        for run in runs.into_iter().flatten() {
-            if let Some(error) = run["error"].as_str() {
-                failed.push(format!("{sync}: a run failed: {error}"));
-            }
-        }
+        let Status { runs } = program.json(&line).await?;
+        let errors = runs.into_iter().filter_map(|run| run.error);
+        failed.extend(errors.map(|error| format!("{sync}: a run failed: {error}")));
     }
     Ok(failed)
 }
