@@ -11,7 +11,7 @@ use samspel_model::journal::{JournalEntry, JournalKind};
 use samspel_model::store::{
     Change, Commit, Conflict, Endpoint, Observed, Parked, RunRecord, Source, Step, Verdict,
 };
-use samspel_model::{Base, Entity, Link, LinkId, RecordId, Side, Store};
+use samspel_model::{Base, Entity, Extent, Link, LinkId, RecordId, Side, Store};
 use samspel_store::SqliteStore;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -92,6 +92,7 @@ fn observed(endpoint: Endpoint, id: &str, fields: Value, email: &str) -> Change 
                 modified: Some(at(0)),
             },
             keys: vec![(field.to_owned(), email.to_owned())],
+            extent: Extent::Whole,
         }],
         tombstones: vec![],
     }
@@ -349,7 +350,11 @@ async fn parked_records_are_retried_or_dropped() {
     assert_eq!(code, 0);
     let dirty = world.store.dirty("contacts", 0, 10).await.unwrap();
     assert_eq!(dirty.len(), 1);
-    assert!(dirty[0].refetch, "it is asked for again first");
+    assert_eq!(
+        dirty[0].refetch,
+        Some(Extent::Whole),
+        "it is asked for again first"
+    );
     let (_, left) = world.json(&["parked", "list"]);
     assert_eq!(left["total"], 1);
     // Somebody else's lease is waited for, and then named.

@@ -144,6 +144,7 @@ impl<S> Renamed<S> {
                 identity,
             },
             other @ (Change::MarkDirty { .. }
+            | Change::Fetched(_)
             | Change::Clean(_)
             | Change::PutLinks(_)
             | Change::RemoveLinks(_)
@@ -254,7 +255,7 @@ impl<S: Store> Store for Renamed<S> {
         sync: &str,
         side: Side,
         ids: &[RecordId],
-    ) -> Result<Vec<RecordId>, StoreError> {
+    ) -> Result<Vec<Dirty>, StoreError> {
         self.store.owed(self.sync(sync), side, ids).await
     }
 
@@ -459,10 +460,6 @@ impl<S: HookStore> HookStore for Renamed<S> {
         due: Option<Timestamp>,
     ) -> Result<(), StoreError> {
         self.store.hook_failed(position, error, due).await
-    }
-
-    async fn put_hooks_off(&self, positions: &[u64], due: Timestamp) -> Result<(), StoreError> {
-        self.store.put_hooks_off(positions, due).await
     }
 
     async fn retry_hooks(&self, position: Option<u64>, now: Timestamp) -> Result<u64, StoreError> {

@@ -26,6 +26,15 @@ pub struct ReadRequest {
     pub limit: u32,
 }
 
+/// How much of a record a fetch must bring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Extent {
+    /// Everything but its consents, of which it is known that they have not changed.
+    Values,
+    /// Everything.
+    Whole,
+}
+
 /// Why a record is not listed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

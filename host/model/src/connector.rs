@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::change::{Fetched, Page, ReadRequest};
+use crate::change::{Extent, Fetched, Page, ReadRequest};
 use crate::record::{Entity, RecordId};
 use crate::schema::Collection;
 use crate::write::{Outcome, WriteOp};
@@ -90,13 +90,20 @@ pub trait Connector: Send + Sync {
     /// One page of changes or of a snapshot.
     async fn changes(&self, request: ReadRequest) -> Result<Page, Failure>;
 
-    /// One answer per id, in order.
+    /// One answer per id, in order. Of [`Extent::Values`], what the answers say of consents means nothing.
     async fn fetch(
         &self,
         collection: &str,
         ids: &[RecordId],
         fields: Option<&[String]>,
+        extent: Extent,
     ) -> Result<Vec<Fetched>, Failure>;
+
+    /// Waits until a request would not have to wait for the account's budget. Whether there was something to wait for: what is
+    /// to be asked for is best chosen after that.
+    async fn ready(&self) -> bool {
+        false
+    }
 
     /// Per value the records whose field equals it, in order.
     async fn find(

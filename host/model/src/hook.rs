@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::change::Extent;
 use crate::connector::Failure;
 use crate::record::RecordId;
 use crate::store::{Endpoint, StoreError};
@@ -158,6 +159,8 @@ pub struct Hint {
     pub collection: String,
     /// The record.
     pub id: RecordId,
+    /// How much of it may have changed.
+    pub extent: Extent,
 }
 
 /// A certain answer that a remote wants.
@@ -224,8 +227,8 @@ pub struct Hook {
     pub due: Option<Timestamp>,
 }
 
-/// Records of one endpoint that may have changed.
-pub type Hinted = (Endpoint, Vec<RecordId>);
+/// Records of one endpoint that may have changed, and how much of them.
+pub type Hinted = (Endpoint, Vec<(RecordId, Extent)>);
 
 /// Where notifications are kept until they are understood. What is kept survives a crash.
 #[async_trait]
@@ -262,9 +265,6 @@ pub trait HookStore: Send + Sync {
         error: &str,
         due: Option<Timestamp>,
     ) -> Result<(), StoreError>;
-
-    /// These are looked at later, although nothing is wrong with them.
-    async fn put_hooks_off(&self, positions: &[u64], due: Timestamp) -> Result<(), StoreError>;
 
     /// Those that are not tried again by themselves become due now; without a position, all of them. How many.
     async fn retry_hooks(&self, position: Option<u64>, now: Timestamp) -> Result<u64, StoreError>;

@@ -24,7 +24,7 @@ pub mod schema;
 pub mod store;
 pub mod write;
 
-pub use change::{Absence, Fetched, Page, ReadMode, ReadRequest, Tombstone};
+pub use change::{Absence, Extent, Fetched, Page, ReadMode, ReadRequest, Tombstone};
 pub use clock::{Clock, Ids};
 pub use connector::{CallFailure, Connector, Failure, Identity};
 pub use consent::{Consent, ConsentSlot, ConsentState, Deliverability, DeliverabilityState};

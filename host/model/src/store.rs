@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use crate::change::Tombstone;
+use crate::change::{Extent, Tombstone};
 use crate::consent::{Consent, ConsentState, Deliverability};
 use crate::intent::Intent;
 use crate::journal::JournalEntry;
@@ -196,6 +196,8 @@ pub struct Observed {
     pub entity: Entity,
     /// Field name and normalised value, for every field that may be matched on. Empty values are left out.
     pub keys: Vec<(String, String)>,
+    /// How much of it was read. Of [`Extent::Values`], what is known of the consents stays.
+    pub extent: Extent,
 }
 
 /// How something came to be known.
@@ -218,8 +220,9 @@ pub struct Dirty {
     pub side: Side,
     /// The record.
     pub id: RecordId,
-    /// It must be fetched before it is planned: what is stored may be older than our own write.
-    pub refetch: bool,
+    /// So much of it must be fetched before it is planned: what is stored may be older than our own write, or than what
+    /// somebody told of.
+    pub refetch: Option<Extent>,
     /// Since when it waits. Marking it again changes the position and not this.
     pub since: Timestamp,
 }
@@ -528,7 +531,8 @@ pub enum Change {
     ///   asked for by itself (a listing may lag behind that for any time), or if it was asked (`sent`) before that;
     /// - from [`Source::Fetch`] and [`Source::Write`] it may be older if something else was stored since it was asked.
     ///
-    /// The answer to a write to a record that is out of scope is asked again too: it does not tell whether it is back.
+    /// The answer to a write to a record that is out of scope is asked again too: it does not tell whether it is back. So is a
+    /// record of which values alone were read, and which is not known to be there.
     ///
     /// An opt-out that a record no longer shows is stored as one in force ([`forgotten_opt_outs`]); those of a record that was
     /// merged into another one are in force for that one too.
@@ -562,9 +566,11 @@ pub enum Change {
         side: Side,
         /// The records.
         ids: Vec<RecordId>,
-        /// Fetch them first.
-        refetch: bool,
+        /// Fetch so much of them first.
+        refetch: Option<Extent>,
     },
+    /// What these records owed was asked for: nothing is owed any more, unless they were marked again at a later position.
+    Fetched(Vec<Dirty>),
     /// Records that were planned: removed from the queue unless they were marked again at a later position.
     Clean(Vec<Dirty>),
     /// Links as they now are, by id.
@@ -656,7 +662,7 @@ impl Change {
             Self::Seen { ids, .. } | Self::MarkDirty { ids, .. } | Self::Unpark { ids, .. } => {
                 ids.is_empty()
             }
-            Self::Clean(rows) => rows.is_empty(),
+            Self::Clean(rows) | Self::Fetched(rows) => rows.is_empty(),
             Self::PutLinks(links) => links.is_empty(),
             Self::RemoveLinks(ids) => ids.is_empty(),
             Self::PutIntents(intents) => intents.is_empty(),
@@ -775,13 +781,13 @@ pub trait Store: Send + Sync {
     /// Records waiting to be planned, after a position, in order.
     async fn dirty(&self, sync: &str, after: u64, limit: u32) -> Result<Vec<Dirty>, StoreError>;
 
-    /// Which of these records must be fetched before they are planned, in order of their ids.
+    /// Those of these records that must be fetched before they are planned, in order of their ids.
     async fn owed(
         &self,
         sync: &str,
         side: Side,
         ids: &[RecordId],
-    ) -> Result<Vec<RecordId>, StoreError>;
+    ) -> Result<Vec<Dirty>, StoreError>;
 
     /// What is known of these records; unknown ones are left out.
     async fn observations(

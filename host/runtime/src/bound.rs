@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use futures::future::BoxFuture;
 use samspel_model::descriptor::Descriptor;
 use samspel_model::{
-    CallFailure, Collection, Connector, Entity, Failure, Fetched, Identity, Outcome, Page,
+    CallFailure, Collection, Connector, Entity, Extent, Failure, Fetched, Identity, Outcome, Page,
     ReadRequest, RecordId, WriteOp,
 };
 use serde_json::Value;
@@ -257,15 +257,17 @@ impl Connector for BoundConnector {
         collection: &str,
         ids: &[RecordId],
         fields: Option<&[String]>,
+        extent: Extent,
     ) -> Result<Vec<Fetched>, Failure> {
         let collection = collection.to_owned();
         let texts: Vec<String> = ids.iter().map(ToString::to_string).collect();
         let fields = fields.map(<[String]>::to_vec);
+        let consents = extent == Extent::Whole;
         let answers = self
             .call("fetch", move |guest, store| {
                 Box::pin(async move {
                     guest
-                        .call_fetch(store, &collection, &texts, fields.as_deref())
+                        .call_fetch(store, &collection, &texts, fields.as_deref(), consents)
                         .await
                 })
             })
@@ -274,6 +276,10 @@ impl Connector for BoundConnector {
         self.checker()
             .fetched(ids.len(), answers)
             .map_err(|why| self.refused(why))
+    }
+
+    async fn ready(&self) -> bool {
+        self.outbound.ready().await
     }
 
     async fn find(

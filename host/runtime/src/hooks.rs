@@ -5,12 +5,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
-use samspel_model::Failure;
 use samspel_model::hook::{
     CodeEncoding, Hint, HmacScheme, HookDescriptor, HookReceipt, HookReplies, HookReply,
     HookRequest, HookScope, HookSubscription, Notified, Proof, SentAt, SignedPart, TimeUnit,
 };
 use samspel_model::proof::{Signed, Unproven};
+use samspel_model::{Extent, Failure};
 use tracing::Instrument;
 use wasmtime::Store;
 
@@ -266,6 +266,10 @@ impl convert::Checker<'_> {
                 account_key: hint.account_key,
                 collection: hint.collection,
                 id: self.id("record id in a hint", hint.id)?,
+                extent: match hint.consents_unchanged {
+                    true => Extent::Values,
+                    false => Extent::Whole,
+                },
             })
         });
         Ok(HookReceipt {

@@ -8,7 +8,7 @@ use samspel_model::store::{
     Change, Commit, Conflict, Cursor, Decision, Dirty, Lease, Parked, Receipt, RunRecord, Sequence,
     StoreError, SyncState,
 };
-use samspel_model::{Guard, Link, LinkId, RecordId, Side};
+use samspel_model::{Extent, Guard, Link, LinkId, RecordId, Side};
 use serde::Serialize;
 use sqlx::sqlite::SqliteConnection;
 
@@ -17,6 +17,7 @@ use crate::erase;
 use crate::leases;
 use crate::observe::{self, Observe};
 use crate::people;
+use crate::read::owing;
 use crate::writer::Task;
 
 /// See [`samspel_model::Store::commit`].
@@ -158,6 +159,7 @@ impl Applying<'_> {
                 receipt.queued += self.mark_dirty(side, &ids, refetch).await?;
                 Ok(())
             }
+            Change::Fetched(rows) => self.fetched(&rows).await,
             Change::Clean(rows) => {
                 receipt.cleaned += self.clean(&rows).await?;
                 Ok(())
@@ -225,7 +227,7 @@ impl Applying<'_> {
         &mut self,
         side: Side,
         ids: &[RecordId],
-        refetch: bool,
+        refetch: Option<Extent>,
     ) -> Result<u64, StoreError> {
         if ids.is_empty() {
             return Ok(0);
@@ -245,13 +247,13 @@ impl Applying<'_> {
         let at = micros(self.at);
         let rows: Vec<_> = ids
             .iter()
-            .map(|id| (side, id, u8::from(refetch), at))
+            .map(|id| (side, id, owing(refetch), at))
             .collect();
         // REPLACE gives a new position. A fetch that is still owed stays owed, and who waits waits since then.
         self.batch(
             "marking records",
-            "INSERT OR REPLACE INTO dirty (tenant, sync, side, id, refetch, since) \
-             SELECT ?1, ?2, j.value ->> 0, j.value ->> 1, max(j.value ->> 2, coalesce(d.refetch, 0)), \
+            "INSERT OR REPLACE INTO dirty (tenant, sync, side, id, owed, since) \
+             SELECT ?1, ?2, j.value ->> 0, j.value ->> 1, max(j.value ->> 2, coalesce(d.owed, 0)), \
                coalesce(d.since, j.value ->> 3) \
              FROM json_each(?3) j LEFT JOIN dirty d \
              ON d.tenant = ?1 AND d.sync = ?2 AND d.side = j.value ->> 0 AND d.id = j.value ->> 1 ORDER BY j.key",
@@ -261,19 +263,28 @@ impl Applying<'_> {
         Ok(unsigned(queued))
     }
 
+    /// See [`Change::Fetched`].
+    async fn fetched(&mut self, rows: &[Dirty]) -> Result<(), StoreError> {
+        self.batch(
+            "noting what was fetched",
+            "UPDATE dirty SET owed = 0 WHERE position IN ( \
+               SELECT d.position FROM json_each(?3) j CROSS JOIN dirty d \
+               ON d.tenant = ?1 AND d.sync = ?2 AND d.side = j.value ->> 0 AND d.id = j.value ->> 1 \
+               WHERE d.position <= j.value ->> 2)",
+            &places(rows),
+        )
+        .await
+    }
+
     /// How many of them left the queue.
     async fn clean(&mut self, rows: &[Dirty]) -> Result<u64, StoreError> {
-        let rows: Vec<_> = rows
-            .iter()
-            .map(|row| (row.side, &row.id, row.position))
-            .collect();
         self.counted(
             "clearing the queue",
             "DELETE FROM dirty WHERE position IN ( \
                SELECT d.position FROM json_each(?3) j CROSS JOIN dirty d \
                ON d.tenant = ?1 AND d.sync = ?2 AND d.side = j.value ->> 0 AND d.id = j.value ->> 1 \
                WHERE d.position <= j.value ->> 2)",
-            &rows,
+            &places(rows),
         )
         .await
     }
@@ -514,6 +525,13 @@ impl Applying<'_> {
         .map(drop)
         .map_err(self.context.failed("storing who an account is"))
     }
+}
+
+/// Where these records stood in the queue.
+fn places(rows: &[Dirty]) -> Vec<(Side, &RecordId, u64)> {
+    rows.iter()
+        .map(|row| (row.side, &row.id, row.position))
+        .collect()
 }
 
 fn is_unique_violation(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {

@@ -8,6 +8,7 @@ use sqlx::FromRow;
 use sqlx::sqlite::SqliteConnection;
 
 use crate::context::{Context, decode, encode, micros, signed, time, unsigned};
+use crate::read::owing;
 use crate::sqlite::SqliteStore;
 use crate::writer::Task;
 
@@ -28,9 +29,10 @@ impl HookStore for SqliteStore {
         limit: u32,
     ) -> Result<Vec<Hook>, StoreError> {
         let rows: Vec<Row> = sqlx::query_as(
+            // The limit: see `Store::dirty`.
             "SELECT position, endpoint, received, method, path, headers, body, attempts, error, due FROM hook \
              WHERE tenant = ?1 AND position > ?2 AND (?3 OR due IS NOT NULL) AND (?4 IS NULL OR endpoint = ?4) \
-             ORDER BY position LIMIT ?5",
+             ORDER BY position LIMIT ?5 + 0",
         )
         .bind(&self.context().tenant)
         .bind(signed(after))
@@ -81,17 +83,6 @@ impl HookStore for SqliteStore {
         .bind(self.context().tenant.clone())
         .bind(signed(position));
         let doing = "noting that a notification was not understood";
-        self.writer().execute(doing, query).await.map(drop)
-    }
-
-    async fn put_hooks_off(&self, positions: &[u64], due: Timestamp) -> Result<(), StoreError> {
-        let query = sqlx::query(
-            "UPDATE hook SET due = ? WHERE tenant = ? AND position IN (SELECT value FROM json_each(?))",
-        )
-        .bind(micros(due))
-        .bind(self.context().tenant.clone())
-        .bind(encode("positions", positions)?);
-        let doing = "putting notifications off";
         self.writer().execute(doing, query).await.map(drop)
     }
 
@@ -268,19 +259,24 @@ impl Task for Understood {
         connection: &mut SqliteConnection,
     ) -> Result<Vec<String>, StoreError> {
         let mut syncs = Vec::new();
-        for (endpoint, ids) in &self.hinted {
+        for (endpoint, records) in &self.hinted {
+            let rows: Vec<_> = records
+                .iter()
+                .map(|(id, extent)| (id, owing(Some(*extent))))
+                .collect();
             // As `observe::mark` does for what a listing shows: a new position, and a fetch that is owed.
             sqlx::query(
-                "INSERT OR REPLACE INTO dirty (tenant, sync, side, id, refetch, since) \
-                 SELECT ?1, s.sync, s.side, j.value, 1, coalesce(d.since, ?5) \
-                 FROM (SELECT DISTINCT value FROM json_each(?4)) j CROSS JOIN sync s \
-                 LEFT JOIN dirty d ON d.tenant = ?1 AND d.sync = s.sync AND d.side = s.side AND d.id = j.value \
-                 WHERE s.tenant = ?1 AND s.account = ?2 AND s.collection = ?3 ORDER BY j.value",
+                "INSERT OR REPLACE INTO dirty (tenant, sync, side, id, owed, since) \
+                 SELECT ?1, s.sync, s.side, j.id, max(j.owed, coalesce(d.owed, 0)), coalesce(d.since, ?5) \
+                 FROM (SELECT value ->> 0 AS id, max(value ->> 1) AS owed FROM json_each(?4) GROUP BY 1) j \
+                 CROSS JOIN sync s \
+                 LEFT JOIN dirty d ON d.tenant = ?1 AND d.sync = s.sync AND d.side = s.side AND d.id = j.id \
+                 WHERE s.tenant = ?1 AND s.account = ?2 AND s.collection = ?3 ORDER BY j.id",
             )
             .bind(&context.tenant)
             .bind(&endpoint.account)
             .bind(&endpoint.collection)
-            .bind(encode("ids", ids)?)
+            .bind(encode("ids", &rows)?)
             .bind(micros(self.at))
             .execute(&mut *connection)
             .await

@@ -75,7 +75,7 @@ impl Task for Register {
             // What another sync has read already will not be news to this one. It waits since the newest commit: the
             // records were stored by then.
             sqlx::query(
-                "INSERT OR REPLACE INTO dirty (tenant, sync, side, id, refetch, since) \
+                "INSERT OR REPLACE INTO dirty (tenant, sync, side, id, owed, since) \
                  SELECT tenant, ?2, ?3, id, 0, (SELECT at FROM meta WHERE tenant = ?1) FROM observation \
                  WHERE tenant = ?1 AND account = ?4 AND collection = ?5 AND presence = 'present' ORDER BY id",
             )

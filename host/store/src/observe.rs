@@ -13,12 +13,12 @@ use samspel_model::store::{
     Endpoint, Observed, Receipt, RecordRestriction, Sequence, Source, StoreError,
     forgotten_opt_outs,
 };
-use samspel_model::{Absence, Fields, Guard, Presence, RecordId, Revision, Tombstone};
+use samspel_model::{Absence, Extent, Fields, Guard, Presence, RecordId, Revision, Tombstone};
 
 use crate::changes::Applying;
 use crate::context::{decode, encode, micros, signed, unsigned};
 use crate::people;
-use crate::read::{ObservationRow, spelt};
+use crate::read::{ObservationRow, owing, spelt};
 
 /// Where and how something was read.
 pub(crate) struct Observe<'a> {
@@ -57,7 +57,6 @@ pub(crate) async fn observe(
         new_keys: BTreeMap::new(),
         changed: Vec::new(),
         refetch: Vec::new(),
-        settled: Vec::new(),
         forgotten: Vec::new(),
         merged: Vec::new(),
         at: applying.at,
@@ -77,7 +76,6 @@ pub(crate) async fn observe(
         new_keys,
         changed,
         refetch,
-        settled,
         forgotten,
         merged,
         ..
@@ -94,12 +92,10 @@ pub(crate) async fn observe(
     put_keys(applying, what.endpoint, old_keys, new_keys).await?;
     people::restrict(applying, forgotten).await?;
     people::inherit(applying, what.endpoint, &merged).await?;
-    if what.source == Source::Fetch {
-        fetched(applying, what.endpoint, &settled).await?;
-    }
     let except = (what.source == Source::Write).then(|| applying.sync.to_owned());
-    let changed = mark(applying, what.endpoint, &changed, false, except.as_deref()).await?;
-    let refetch = mark(applying, what.endpoint, &refetch, true, None).await?;
+    let changed = mark(applying, what.endpoint, &changed, None, except.as_deref()).await?;
+    let whole = Some(Extent::Whole);
+    let refetch = mark(applying, what.endpoint, &refetch, whole, None).await?;
     receipt.queued += changed + refetch;
     Ok(())
 }
@@ -121,8 +117,6 @@ struct Overlay<'a> {
     changed: Vec<String>,
     /// Records that must be asked again.
     refetch: Vec<String>,
-    /// Records that are now as they were read.
-    settled: Vec<String>,
     /// Opt-outs that a record no longer shows.
     forgotten: Vec<RecordRestriction>,
     /// Records that were merged, and what into.
@@ -133,9 +127,23 @@ struct Overlay<'a> {
 
 impl Overlay<'_> {
     fn record(&mut self, observed: Observed) -> Result<(), StoreError> {
-        let entity = observed.entity;
+        let mut entity = observed.entity;
         let id = entity.id.as_str().to_owned();
-        let Some(before) = self.rows.remove(&id) else {
+        let before = self.rows.remove(&id);
+        if observed.extent == Extent::Values {
+            let present = spelt(Presence::Present);
+            match &before {
+                Some(row) if row.presence == present => {
+                    entity.consents = decode("the consents of record", &id, &row.consents)?;
+                }
+                _ => {
+                    self.ask_again(id.clone());
+                    self.rows.extend(before.map(|row| (id, row)));
+                    return Ok(());
+                }
+            }
+        }
+        let Some(before) = before else {
             let keys = merged_keys(&[], observed.keys, |_| false);
             let row = ObservationRow {
                 presence: spelt(Presence::Present).to_owned(),
@@ -232,7 +240,6 @@ impl Overlay<'_> {
         if differs {
             row.changed_seq = Some(signed(self.sequence));
         }
-        self.settled.push(id.clone());
         if news {
             self.receipt.changed += 1;
             self.changed.push(id);
@@ -296,7 +303,6 @@ impl Overlay<'_> {
             row = revised(row, tombstone.revision.as_ref());
             row.modified = None;
         }
-        self.settled.push(id);
         self.keep(Some(&before), row);
         Ok(())
     }
@@ -567,45 +573,19 @@ async fn put_keys(
     .await
 }
 
-/// A fetch that the committing sync owed was made. What others owe stays owed: they may need other fields.
-async fn fetched(
-    applying: &mut Applying<'_>,
-    endpoint: &Endpoint,
-    ids: &[String],
-) -> Result<(), StoreError> {
-    if ids.is_empty() {
-        return Ok(());
-    }
-    sqlx::query(
-        "UPDATE dirty SET refetch = 0 WHERE refetch = 1 AND position IN ( \
-           SELECT d.position FROM sync s CROSS JOIN json_each(?4) j CROSS JOIN dirty d \
-           ON d.tenant = ?1 AND d.sync = s.sync AND d.side = s.side AND d.id = j.value \
-           WHERE s.tenant = ?1 AND s.account = ?2 AND s.collection = ?3 AND s.sync = ?5)",
-    )
-    .bind(&applying.context.tenant)
-    .bind(&endpoint.account)
-    .bind(&endpoint.collection)
-    .bind(encode("ids", ids)?)
-    .bind(applying.sync)
-    .execute(&mut *applying.connection)
-    .await
-    .map(drop)
-    .map_err(applying.context.failed("noting what was fetched"))
-}
-
 /// Marks records in every sync that is registered on the endpoint, or in all but one. How many entered the queue of the
 /// committing sync.
 async fn mark(
     applying: &mut Applying<'_>,
     endpoint: &Endpoint,
     ids: &[String],
-    refetch: bool,
+    refetch: Option<Extent>,
     except: Option<&str>,
 ) -> Result<u64, StoreError> {
     let at = micros(applying.at);
     let rows: Vec<_> = ids
         .iter()
-        .map(|id| (id, u8::from(refetch), except, at))
+        .map(|id| (id, owing(refetch), except, at))
         .collect();
     let queued = if except == Some(applying.sync) {
         0
@@ -616,8 +596,8 @@ async fn mark(
         applying,
         endpoint,
         "marking what changed",
-        "INSERT OR REPLACE INTO dirty (tenant, sync, side, id, refetch, since) \
-         SELECT ?1, s.sync, s.side, j.value ->> 0, max(j.value ->> 1, coalesce(d.refetch, 0)), \
+        "INSERT OR REPLACE INTO dirty (tenant, sync, side, id, owed, since) \
+         SELECT ?1, s.sync, s.side, j.value ->> 0, max(j.value ->> 1, coalesce(d.owed, 0)), \
            coalesce(d.since, j.value ->> 3) \
          FROM json_each(?4) j CROSS JOIN sync s \
          LEFT JOIN dirty d ON d.tenant = ?1 AND d.sync = s.sync AND d.side = s.side AND d.id = j.value ->> 0 \
@@ -683,6 +663,6 @@ pub(crate) async fn seen(
         .collect();
     let unknown: Vec<String> = unknown.into_iter().collect();
     receipt.refetch += unknown.len() as u64;
-    receipt.queued += mark(applying, endpoint, &unknown, true, None).await?;
+    receipt.queued += mark(applying, endpoint, &unknown, Some(Extent::Whole), None).await?;
     Ok(())
 }

@@ -79,8 +79,8 @@ pub(crate) async fn restrict(
     applying
         .batch(
             "marking who opted out",
-            "INSERT OR REPLACE INTO dirty (tenant, sync, side, id, refetch, since) \
-             SELECT ?1, s.sync, s.side, j.value ->> 2, coalesce(d.refetch, 0), coalesce(d.since, j.value ->> 3) \
+            "INSERT OR REPLACE INTO dirty (tenant, sync, side, id, owed, since) \
+             SELECT ?1, s.sync, s.side, j.value ->> 2, coalesce(d.owed, 0), coalesce(d.since, j.value ->> 3) \
              FROM json_each(?3) j CROSS JOIN sync s \
              ON s.tenant = ?1 AND s.account = j.value ->> 0 AND s.collection = j.value ->> 1 AND s.sync <> ?2 \
              LEFT JOIN dirty d ON d.tenant = ?1 AND d.sync = s.sync AND d.side = s.side AND d.id = j.value ->> 2 \

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use samspel_model::store::{Observation, StoreError};
-use samspel_model::{Link, LinkId, Presence, RecordId, Revision};
+use samspel_model::{Extent, Link, LinkId, Presence, RecordId, Revision};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{FromRow, Row};
 
@@ -100,6 +100,24 @@ fn presence(id: &str, text: &str) -> Result<Presence, StoreError> {
             what: format!("the presence of record `{id}`"),
             why: format!("`{other}` is none"),
         }),
+    }
+}
+
+/// What a queued record owes, as `dirty.owed` has it.
+pub(crate) fn owing(refetch: Option<Extent>) -> i64 {
+    match refetch {
+        None => 0,
+        Some(Extent::Values) => 1,
+        Some(Extent::Whole) => 2,
+    }
+}
+
+/// What `dirty.owed` stands for. The schema allows 0 to 2 only.
+pub(crate) fn owed_extent(owed: i64) -> Option<Extent> {
+    match owed {
+        0 => None,
+        1 => Some(Extent::Values),
+        _ => Some(Extent::Whole),
     }
 }
 

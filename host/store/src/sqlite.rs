@@ -25,7 +25,7 @@ use crate::leases::{self, Acquire, Register, Release, Renew};
 use crate::open;
 use crate::people;
 use crate::presence::Presence;
-use crate::read::{LinkRow, ObservationRow, link};
+use crate::read::{LinkRow, ObservationRow, link, owed_extent};
 use crate::writer::Writer;
 
 /// The store of one tenant in an SQLite file.
@@ -102,6 +102,20 @@ fn ids(ids: &[RecordId]) -> Result<String, StoreError> {
 
 fn understood(rows: &[ObservationRow]) -> Result<Vec<Observation>, StoreError> {
     rows.iter().map(ObservationRow::understand).collect()
+}
+
+/// A row of `dirty`: position, side, id, owed, since.
+type DirtyRow = (i64, String, String, i64, i64);
+
+fn dirty((position, side, id, owed, since): DirtyRow) -> Result<Dirty, StoreError> {
+    Ok(Dirty {
+        position: unsigned(position),
+        // The schema allows `a` and `b` only.
+        side: if side == "a" { Side::A } else { Side::B },
+        id: RecordId::new(id),
+        refetch: owed_extent(owed),
+        since: time(SINCE, since)?,
+    })
 }
 
 /// Rows of an id and a JSON text.
@@ -189,9 +203,11 @@ impl Store for SqliteStore {
     }
 
     async fn dirty(&self, sync: &str, after: u64, limit: u32) -> Result<Vec<Dirty>, StoreError> {
-        let rows: Vec<(i64, String, String, bool, i64)> = sqlx::query_as(
-            "SELECT position, side, id, refetch, since FROM dirty \
-             WHERE tenant = ? AND sync = ? AND position > ? ORDER BY position LIMIT ?",
+        let rows: Vec<DirtyRow> = sqlx::query_as(
+            // Not a bare parameter: SQLite prepares a statement anew whenever one that is a limit is bound
+            // (`sqlite3ExprIsInteger`), and this one runs several times in every run.
+            "SELECT position, side, id, owed, since FROM dirty \
+             WHERE tenant = ? AND sync = ? AND position > ? ORDER BY position LIMIT ? + 0",
         )
         .bind(&self.context.tenant)
         .bind(sync)
@@ -200,18 +216,7 @@ impl Store for SqliteStore {
         .fetch_all(&self.readers)
         .await
         .map_err(self.failed("reading the queue"))?;
-        rows.into_iter()
-            .map(|(position, side, id, refetch, since)| {
-                Ok(Dirty {
-                    position: unsigned(position),
-                    // The schema allows `a` and `b` only.
-                    side: if side == "a" { Side::A } else { Side::B },
-                    id: RecordId::new(id),
-                    refetch,
-                    since: time(SINCE, since)?,
-                })
-            })
-            .collect()
+        rows.into_iter().map(dirty).collect()
     }
 
     async fn owed(
@@ -219,9 +224,9 @@ impl Store for SqliteStore {
         sync: &str,
         side: Side,
         records: &[RecordId],
-    ) -> Result<Vec<RecordId>, StoreError> {
-        let rows: Vec<String> = sqlx::query_scalar(
-            "SELECT id FROM dirty WHERE tenant = ? AND sync = ? AND side = ? AND refetch = 1 \
+    ) -> Result<Vec<Dirty>, StoreError> {
+        let rows: Vec<DirtyRow> = sqlx::query_as(
+            "SELECT position, side, id, owed, since FROM dirty WHERE tenant = ? AND sync = ? AND side = ? AND owed > 0 \
              AND id IN (SELECT value FROM json_each(?)) ORDER BY id",
         )
         .bind(&self.context.tenant)
@@ -231,7 +236,7 @@ impl Store for SqliteStore {
         .fetch_all(&self.readers)
         .await
         .map_err(self.failed("reading the queue"))?;
-        Ok(rows.into_iter().map(RecordId::new).collect())
+        rows.into_iter().map(dirty).collect()
     }
 
     async fn observations(
@@ -379,7 +384,8 @@ impl Store for SqliteStore {
         limit: u32,
     ) -> Result<Vec<Intent>, StoreError> {
         let rows: Vec<(String, String)> = sqlx::query_as(
-            "SELECT id, body FROM intent WHERE tenant = ? AND sync = ? AND id > ? ORDER BY id LIMIT ?",
+            // See `dirty`.
+            "SELECT id, body FROM intent WHERE tenant = ? AND sync = ? AND id > ? ORDER BY id LIMIT ? + 0",
         )
         .bind(&self.context.tenant)
         .bind(sync)

@@ -15,8 +15,8 @@ use samspel_model::store::{
     Source, Step, StoreError,
 };
 use samspel_model::{
-    Absence, Consent, ConsentState, Entity, Fields, Presence, RecordId, Revision, Side, Store,
-    Tombstone,
+    Absence, Consent, ConsentState, Entity, Extent, Fields, Presence, RecordId, Revision, Side,
+    Store, Tombstone,
 };
 use serde_json::{Value, json};
 
@@ -75,6 +75,7 @@ macro_rules! for_each_fact {
             cleaning_leaves_what_was_marked_since,
             an_owed_fetch_stays_owed_until_it_is_made,
             a_fetch_that_another_sync_owes_stays_owed,
+            what_is_known_of_consents_stays_where_values_are_read,
             a_position_is_never_given_twice,
             a_sync_that_registers_late_plans_what_is_known,
             registering_again_changes_nothing,
@@ -183,6 +184,7 @@ fn person(name: &str, values: Value) -> Observed {
         .and_then(Value::as_str)
         .map(|email| ("email".to_owned(), email.to_lowercase()));
     Observed {
+        extent: Extent::Whole,
         keys: keys.into_iter().collect(),
         entity: Entity {
             id: id(name),
@@ -315,7 +317,7 @@ impl World {
         let rows = self.queue().await;
         let what = rows
             .iter()
-            .map(|row| (row.id.as_str().to_owned(), row.refetch))
+            .map(|row| (row.id.as_str().to_owned(), row.refetch.is_some()))
             .collect();
         self.commit(vec![Change::Clean(rows)]).await;
         what

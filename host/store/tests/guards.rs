@@ -10,7 +10,7 @@ use samspel_model::guard::remove;
 use samspel_model::store::{
     Change, Commit, Endpoint, Lease, Observed, Receipt, Source, Step, StoreError,
 };
-use samspel_model::{Entity, Fields, Guard, Store};
+use samspel_model::{Entity, Extent, Fields, Guard, Store};
 use samspel_store::SqliteStore;
 
 struct Place {
@@ -87,6 +87,7 @@ async fn a_listing_from_before_our_write_is_believed() {
                     modified: None,
                 },
                 keys: vec![],
+                extent: Extent::Whole,
             }],
             tombstones: vec![],
         }]

@@ -10,7 +10,7 @@ use samspel_model::intent::{Effect, Intent};
 use samspel_model::journal::{JournalEntry, JournalKind};
 use samspel_model::link::{Base, FieldBase};
 use samspel_model::store::{Change, Commit, Endpoint, Lease, Observed, Receipt, Source, Step};
-use samspel_model::{Entity, Fields, Link, LinkId, RecordId, Side, Store};
+use samspel_model::{Entity, Extent, Fields, Link, LinkId, RecordId, Side, Store};
 use samspel_store::SqliteStore;
 use serde_json::{Value, json};
 
@@ -37,6 +37,7 @@ fn person(number: u64) -> Observed {
         );
     }
     Observed {
+        extent: Extent::Whole,
         keys: vec![("email".to_owned(), email)],
         entity: Entity {
             id: RecordId::new(number.to_string()),

@@ -261,7 +261,7 @@ async fn a_file_of_the_first_version_loses_nothing() {
 
     let queue = store.dirty("people", 0, 9).await.unwrap();
     assert_eq!(queue.len(), 1);
-    assert!(queue[0].refetch);
+    assert_eq!(queue[0].refetch, Some(samspel_model::Extent::Whole));
     let margin = Duration::from_secs(2);
     assert!(queue[0].since >= before - margin && queue[0].since <= Timestamp::now() + margin);
     let held = store

@@ -11,7 +11,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use proptest::prelude::*;
 use samspel_model::store::{self, Change, Commit, Endpoint, Observed, Receipt, Sequence, Source};
-use samspel_model::{Absence, Entity, Fields, Presence, RecordId, Revision, Store, Tombstone};
+use samspel_model::{
+    Absence, Entity, Extent, Fields, Presence, RecordId, Revision, Store, Tombstone,
+};
 use samspel_store::SqliteStore;
 use serde_json::{Value, json};
 
@@ -55,7 +57,6 @@ struct Model {
 /// What one batch did to the queues, applied at its end.
 #[derive(Default)]
 struct Marks {
-    fetched: BTreeSet<u8>,
     changed: BTreeSet<u8>,
     refetch: BTreeSet<u8>,
 }
@@ -86,11 +87,6 @@ impl Model {
         }
         let before = self.queues[0].len();
         for (index, queue) in self.queues.iter_mut().enumerate() {
-            if index == 0 && step.source == Source::Fetch {
-                for id in &marks.fetched {
-                    queue.entry(*id).and_modify(|refetch| *refetch = false);
-                }
-            }
             if !(index == 0 && step.source == Source::Write) {
                 for id in &marks.changed {
                     queue.entry(*id).or_insert(false);
@@ -176,7 +172,6 @@ impl Model {
         if differs {
             known.changed = sequence;
         }
-        marks.fetched.insert(id);
         if differs {
             receipt.changed += 1;
             marks.changed.insert(id);
@@ -221,7 +216,6 @@ impl Model {
         if differs || order.is_some() {
             known.revision = order.map(Some);
         }
-        marks.fetched.insert(id);
         if differs {
             receipt.changed += 1;
             marks.changed.insert(id);
@@ -258,6 +252,7 @@ fn revision(order: Option<u64>) -> Option<Revision> {
 
 fn observed(&(id, email, age, order): &Read) -> Observed {
     Observed {
+        extent: Extent::Whole,
         keys: email
             .flatten()
             .map(|email| ("email".to_owned(), address(email)))
@@ -375,7 +370,7 @@ async fn compare(store: &SqliteStore, model: &Model, number: Sequence) {
         let rows = store.dirty(sync, 0, 100).await.unwrap();
         let rows: BTreeMap<u8, bool> = rows
             .iter()
-            .map(|row| (row.id.as_str().parse().unwrap(), row.refetch))
+            .map(|row| (row.id.as_str().parse().unwrap(), row.refetch.is_some()))
             .collect();
         assert_eq!(&rows, queue, "queue of {sync}");
     }

@@ -9,8 +9,8 @@ use samspel_engine::{Policy, matching, settle};
 use samspel_model::intent::{Effect, Intent};
 use samspel_model::store::{Change, Commit, Endpoint, Lease, Observation, Observed, Receipt, Step};
 use samspel_model::{
-    Clock, Collection, Connector, Entity, Failure, Fields, Guard, Ids, Presence, RecordId, Side,
-    Store,
+    Clock, Collection, Connector, Entity, Extent, Failure, Fields, Guard, Ids, Presence, RecordId,
+    Side, Store,
 };
 
 use serde_json::Value;
@@ -305,6 +305,7 @@ impl Context {
         Observed {
             keys: matching::keys(self.collection(side), &entity),
             entity,
+            extent: Extent::Whole,
         }
     }
 

@@ -8,7 +8,7 @@ use samspel_model::store::{
     Change, Commit, Conflict, Decision, Endpoint, Lease, Parked, Step, StoreError, Verdict,
     Waiting, subject,
 };
-use samspel_model::{Clock, Presence, RecordId, Side, Store};
+use samspel_model::{Clock, Extent, Presence, RecordId, Side, Store};
 use serde_json::{Value, json};
 
 use crate::error::SyncError;
@@ -173,7 +173,7 @@ impl Operator {
                         changes.push(Change::MarkDirty {
                             side,
                             ids,
-                            refetch: true,
+                            refetch: Some(Extent::Whole),
                         });
                     }
                     changes.push(Change::Unpark { side, ids });
@@ -343,7 +343,7 @@ impl Operator {
             changes.push(Change::MarkDirty {
                 side,
                 ids: of_side.map(|conflict| conflict.record.clone()).collect(),
-                refetch: false,
+                refetch: None,
             });
         }
         changes.push(Change::Journal(

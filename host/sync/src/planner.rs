@@ -13,7 +13,7 @@ use std::sync::Arc;
 use samspel_engine::create::Skip;
 use samspel_engine::valve::Meter;
 use samspel_model::intent::Intent;
-use samspel_model::store::{Dirty, Step};
+use samspel_model::store::{Change, Dirty, Step};
 use samspel_model::{Guard, LinkId, RecordId, Side};
 
 use crate::accounts::Row;
@@ -95,7 +95,7 @@ pub async fn plan_batch(
     given_up: &HashSet<(Side, RecordId)>,
     preview: Option<&mut Preview>,
 ) -> Result<Planned, SyncError> {
-    let rows = context.store().dirty(context.name(), after, BATCH).await?;
+    let rows = waiting(context, after).await?;
     let Some(last) = rows.last() else {
         return Ok(Planned {
             after,
@@ -113,17 +113,20 @@ pub async fn plan_batch(
         .into_iter()
         .filter(|row| !given_up.contains(&(row.side, row.id.clone())))
         .collect();
-    let fetched = rows.iter().any(|row| row.refetch);
+    let fetched = rows.iter().any(|row| row.refetch.is_some());
     let mut rows = refetch(context, rows).await?;
     if fetched {
-        // What was fetched is marked anew, and planned here already.
         let name = context.name();
         for newer in context.store().dirty(name, position, BATCH).await? {
-            let marked = rows
-                .iter_mut()
-                .find(|row| row.side == newer.side && row.id == newer.id && row.refetch);
-            if let Some(row) = marked {
-                *row = newer;
+            let marked = rows.iter().position(|row| {
+                row.side == newer.side && row.id == newer.id && row.refetch.is_some()
+            });
+            match marked {
+                // What was fetched is marked anew, and planned here already.
+                Some(index) if newer.refetch.is_none() => rows[index] = newer,
+                // It is to be asked for once more: its place is behind this batch.
+                Some(index) => drop(rows.remove(index)),
+                None => {}
             }
         }
     }
@@ -169,32 +172,41 @@ async fn owed(
             continue;
         }
         let name = context.name();
-        let ids = context.store().owed(name, side, &partners).await?;
-        owed.extend(ids.into_iter().map(|id| Dirty {
-            position: 0,
-            side,
-            id,
-            refetch: true,
-            since: context.now(),
-        }));
+        owed.extend(context.store().owed(name, side, &partners).await?);
     }
     Ok(owed)
 }
 
-/// Fetches the records whose stored state may be older than our own write.
+/// The next records to be planned. Those that must be fetched are chosen when their accounts may be asked: while a budget is
+/// waited for, more may be told of, which are asked for in the same call.
+async fn waiting(context: &Context, after: u64) -> Result<Vec<Dirty>, SyncError> {
+    let read = || context.store().dirty(context.name(), after, BATCH);
+    let rows = read().await?;
+    let mut waited = false;
+    for side in Side::BOTH {
+        let owes = |row: &Dirty| row.side == side && row.refetch.is_some();
+        if rows.iter().any(owes) {
+            waited |= context.connector(side).ready().await;
+        }
+    }
+    Ok(if waited { read().await? } else { rows })
+}
+
+/// Fetches the records whose stored state may be older than our own write, or than what somebody told of.
 async fn refetch(context: &Arc<Context>, rows: Vec<Dirty>) -> Result<Vec<Dirty>, SyncError> {
     let mut answers = Vec::new();
     let mut unread = HashSet::new();
     for side in Side::BOTH {
-        let ids: Vec<RecordId> = rows
-            .iter()
-            .filter(|row| row.side == side && row.refetch)
+        let owing = rows.iter().filter(|row| row.side == side);
+        // Two calls would cost more than what some records of one need not bring.
+        let Some(extent) = owing.clone().filter_map(|row| row.refetch).max() else {
+            continue;
+        };
+        let ids: Vec<RecordId> = owing
+            .filter(|row| row.refetch.is_some())
             .map(|row| row.id.clone())
             .collect();
-        if ids.is_empty() {
-            continue;
-        }
-        let fetched = fetch(context, side, &ids).await?;
+        let fetched = fetch(context, side, &ids, extent).await?;
         for (id, answer) in &fetched.answers {
             if matches!(answer, samspel_model::Fetched::Failed(_)) {
                 unread.insert((side, id.clone()));
@@ -207,7 +219,9 @@ async fn refetch(context: &Arc<Context>, rows: Vec<Dirty>) -> Result<Vec<Dirty>,
             context.observing(Side::A).await,
             context.observing(Side::B).await,
         );
-        let mut changes = Vec::new();
+        let asked = rows.iter().filter(|row| row.refetch.is_some());
+        let read = asked.filter(|row| !unread.contains(&(row.side, row.id.clone())));
+        let mut changes = vec![Change::Fetched(read.cloned().collect())];
         for (side, fetched) in answers {
             changes.extend(observe_fetched(context, side, fetched, None).await?);
         }

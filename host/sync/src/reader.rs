@@ -9,8 +9,8 @@ use samspel_model::store::{
     Change, Cursor, Observed, Receipt, Sequence, SnapshotProgress, Source, Step,
 };
 use samspel_model::{
-    Absence, DeleteVisibility, Failure, Fetched, Guard, Page, ReadMode, ReadRequest, RecordId,
-    Side, Tombstone,
+    Absence, DeleteVisibility, Extent, Failure, Fetched, Guard, Page, ReadMode, ReadRequest,
+    RecordId, Side, Tombstone,
 };
 
 use crate::context::Context;
@@ -442,9 +442,10 @@ impl Reader {
             return Ok(Stored::default());
         };
         let fetched = if Guard::DeleteNeedsEvidence.stands() {
-            fetch(context, self.side, &ids).await?
+            fetch(context, self.side, &ids, Extent::Whole).await?
         } else {
             FetchedRecords {
+                extent: Extent::Whole,
                 sent: context.store().sequence(),
                 answers: ids
                     .iter()
@@ -464,7 +465,7 @@ impl Reader {
         changes.push(Change::MarkDirty {
             side: self.side,
             ids: unread,
-            refetch: true,
+            refetch: Some(Extent::Whole),
         });
         changes.retain(|change| !change.is_empty());
         let receipt = context.commit(Step::Missing, changes).await?;
@@ -475,6 +476,7 @@ impl Reader {
 
 /// What was asked for by id, and when.
 pub struct FetchedRecords {
+    extent: Extent,
     sent: Sequence,
     /// One answer per id that was asked for.
     pub answers: Vec<(RecordId, Fetched)>,
@@ -485,6 +487,7 @@ pub async fn fetch(
     context: &Context,
     side: Side,
     ids: &[RecordId],
+    extent: Extent,
 ) -> Result<FetchedRecords, SyncError> {
     let collection = context.collection(side);
     let fields = needed(context, side);
@@ -493,13 +496,17 @@ pub async fn fetch(
     for chunk in ids.chunks(collection.capabilities.max_fetch.max(1) as usize) {
         let fetched = retry(context.clock(), context.ids(), "fetch", || {
             let connector = context.connector(side);
-            connector.fetch(&collection.name, chunk, fields.as_deref())
+            connector.fetch(&collection.name, chunk, fields.as_deref(), extent)
         })
         .await
         .map_err(|failure| context.account(side, failure))?;
         answers.extend(chunk.iter().cloned().zip(fetched));
     }
-    Ok(FetchedRecords { sent, answers })
+    Ok(FetchedRecords {
+        extent,
+        sent,
+        answers,
+    })
 }
 
 /// What was fetched, to be stored while nobody else stores what the side holds. Answers that failed say nothing.
@@ -522,7 +529,11 @@ pub async fn observe_fetched(
                         revision: None,
                     });
                 }
-                records.push(context.observed(side, entity));
+                let observed = context.observed(side, entity);
+                records.push(Observed {
+                    extent: fetched.extent,
+                    ..observed
+                });
             }
             Fetched::Absent(why) => tombstones.push(Tombstone {
                 id,
@@ -550,7 +561,6 @@ pub async fn observe_fetched(
     ])
 }
 
-/// How often both sides are read completely. The configuration was checked; a day where it cannot be read.
 /// The fields of a side that the sync needs; `None`: all of them.
 fn needed(context: &Context, side: Side) -> Option<Vec<String>> {
     let policy = context.policy();
@@ -570,6 +580,7 @@ fn unread(context: &Context, side: Side) -> Cursor {
     }
 }
 
+/// How often both sides are read completely. The configuration was checked; a day where it cannot be read.
 fn full_comparison(context: &Context) -> SignedDuration {
     context
         .parts

@@ -12,7 +12,9 @@ use std::sync::Arc;
 use samspel_engine::{Policy, settle};
 use samspel_model::intent::{Effect, Intent};
 use samspel_model::store::{Source, Step};
-use samspel_model::{Entity, Fetched, Fields, Guard, Outcome, RecordId, Side, Update, WriteOp};
+use samspel_model::{
+    Entity, Extent, Fetched, Fields, Guard, Outcome, RecordId, Side, Update, WriteOp,
+};
 use serde_json::Value;
 
 use crate::context::Context;
@@ -113,7 +115,7 @@ async fn find_out_by_id(
         .iter()
         .filter_map(|intent| intent.effect.target_record().cloned())
         .collect();
-    let fetched = fetch(context, side, &ids).await?;
+    let fetched = fetch(context, side, &ids, Extent::Whole).await?;
     Ok(intents
         .into_iter()
         .zip(fetched.answers)

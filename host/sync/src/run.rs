@@ -75,9 +75,7 @@ pub struct RunOptions {
     pub confirmation: Confirmation,
     /// Carry out the plan with this hash and nothing else, or refuse.
     pub plan: Option<String>,
-    /// Look at these records only, as they are at the remotes: somebody told that they changed. Nothing else is read.
-    pub hints: Vec<(Side, RecordId)>,
-    /// The same for records that were marked in the store already, and for everything else that waits there.
+    /// Look at what waits in the store only: somebody told that records changed, and marked them there. Nothing else is read.
     pub told: bool,
 }
 
@@ -88,7 +86,6 @@ impl RunOptions {
             full: false,
             confirmation,
             plan: None,
-            hints: Vec::new(),
             told: false,
         }
     }
@@ -115,7 +112,7 @@ pub async fn run(
     stop: CancellationToken,
 ) -> Result<RunReport, SyncError> {
     let span = tracing::info_span!("run", sync = %parts.name);
-    let told = options.told || !options.hints.is_empty();
+    let told = options.told;
     under_lease(parts, told, async |context| {
         let state = context.store().state(context.name()).await?;
         if let Some(reason) = state.paused {
@@ -140,7 +137,7 @@ pub async fn run(
         } else if state.confirmed.is_none() {
             confirm(&context, &options, progress, &stop).await?;
         }
-        carry_out(&context, reading, &options.hints, progress, stop).await
+        carry_out(&context, reading, progress, stop).await
     })
     .instrument(span)
     .await
@@ -150,13 +147,12 @@ pub async fn run(
 async fn carry_out(
     context: &Arc<Context>,
     reading: Reading,
-    hints: &[(Side, RecordId)],
     progress: &dyn Progress,
     stop: CancellationToken,
 ) -> Result<RunReport, SyncError> {
     let mut work = Work::open(context, reading, progress, stop).await?;
     work.recover().await?;
-    work.begin(hints).await?;
+    work.begin().await?;
     let ended = work.until_done(Purpose::Sync).await;
     // What happened until then is told in any case.
     let finished = work.finish().await;
@@ -173,7 +169,7 @@ pub async fn carry_out_queue(
     progress: &dyn Progress,
     stop: CancellationToken,
 ) -> Result<RunReport, SyncError> {
-    carry_out(context, Reading::Nothing, &[], progress, stop).await
+    carry_out(context, Reading::Nothing, progress, stop).await
 }
 
 /// Takes the lease, makes the sync known, asks the accounts what they offer, and keeps the lease while the work goes
@@ -877,28 +873,13 @@ impl<'a> Work<'a> {
         Ok(())
     }
 
-    /// The run is noted, with the records that it was told of.
-    async fn begin(&self, hints: &[(Side, RecordId)]) -> Result<(), SyncError> {
-        // A run on what others marked is short, and there may be many: that it began is not noted.
-        if self.reading == Reading::Hints && hints.is_empty() {
-            return Ok(());
+    /// The run is noted.
+    async fn begin(&self) -> Result<(), SyncError> {
+        // A run on what it was told of is short, and there may be many: that it began is not noted.
+        if self.reading != Reading::Hints {
+            let run = Change::PutRun(self.record(None, None));
+            self.context.commit(Step::Begin, vec![run]).await?;
         }
-        let mut changes = vec![Change::PutRun(self.record(None, None))];
-        for side in Side::BOTH {
-            let ids: Vec<RecordId> = hints
-                .iter()
-                .filter(|(of, _)| *of == side)
-                .map(|(_, id)| id.clone())
-                .collect();
-            if !ids.is_empty() {
-                changes.push(Change::MarkDirty {
-                    side,
-                    ids,
-                    refetch: true,
-                });
-            }
-        }
-        self.context.commit(Step::Begin, changes).await?;
         Ok(())
     }
 

@@ -13,7 +13,8 @@ use samspel_model::intent::{Effect, Intent};
 use samspel_model::journal::{JournalEntry, JournalKind};
 use samspel_model::store::{Change, JournalOf, RunRecord, Step};
 use samspel_model::{
-    Base, Consent, ConsentState, Entity, Fetched, Fields, Link, LinkId, RecordId, Removal, Side,
+    Base, Consent, ConsentState, Entity, Extent, Fetched, Fields, Link, LinkId, RecordId, Removal,
+    Side,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -256,7 +257,7 @@ impl Undo<'_> {
             .into_iter()
             .map(|link| (link.id.clone(), link))
             .collect();
-        let fetched = fetch(context, side, &ids).await?;
+        let fetched = fetch(context, side, &ids, Extent::Whole).await?;
         let answers = fetched.answers.clone();
         // What somebody changed meanwhile is planned by the next run.
         let seen = observe_fetched(context, side, fetched, None).await?;
@@ -297,7 +298,7 @@ impl Undo<'_> {
         let mark = Change::MarkDirty {
             side: Side::A,
             ids,
-            refetch: false,
+            refetch: None,
         };
         if !mark.is_empty() {
             self.context.commit(Step::Operate, vec![mark]).await?;

@@ -198,7 +198,7 @@ async fn plan_anew(
         Change::MarkDirty {
             side: Side::A,
             ids,
-            refetch: false,
+            refetch: None,
         },
         Change::Journal(journal),
     ];

@@ -196,6 +196,7 @@ impl Connector for Fickle {
         _collection: &str,
         ids: Vec<RecordId>,
         _selection: &Selection,
+        _consents: bool,
     ) -> Result<Vec<Fetched>> {
         let fetched = |id: &RecordId| match self.find_one(id) {
             Some(record) => Fetched::Found(record),

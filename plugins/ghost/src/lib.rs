@@ -147,6 +147,7 @@ impl Connector for Ghost {
         _collection: &str,
         ids: Vec<RecordId>,
         selection: &Selection,
+        _consents: bool,
     ) -> Result<Vec<Fetched>> {
         let api = Api::open(&self.settings)?;
         let scope = self.scope(&api)?;

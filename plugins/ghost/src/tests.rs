@@ -509,7 +509,7 @@ fn each_id_has_an_answer() {
     });
     let ids = ["m", "gone", "m"].map(String::from).to_vec();
     let fetched = remote
-        .run(|| ghost(None).fetch("members", ids, &Selection::All))
+        .run(|| ghost(None).fetch("members", ids, &Selection::All, true))
         .unwrap();
     assert!(matches!(
         fetched.as_slice(),

@@ -81,6 +81,7 @@ impl Connector for Hostile {
         _collection: &str,
         ids: Vec<RecordId>,
         _selection: &Selection,
+        _consents: bool,
     ) -> Result<Vec<Fetched>> {
         Ok(garbage::fetched(self.count_or(ids.len())))
     }

@@ -8,7 +8,7 @@ use samspel_connector::hooks::{
 use samspel_connector::{AuthKind, AuthScheme, Failure, KeyEncoding, Result, Signing};
 use serde::Deserialize;
 
-use crate::CONTACTS;
+use crate::{CONTACTS, property};
 
 /// The credential that signs webhooks.
 const CREDENTIAL: &str = "webhook";
@@ -78,7 +78,7 @@ impl Id {
     }
 }
 
-/// One event. What it says of the contact is not read.
+/// One event. Of what it says of the contact, only which property it is about is read.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Event {
@@ -86,6 +86,8 @@ struct Event {
     portal_id: Id,
     #[serde(default)]
     object_id: Option<Id>,
+    #[serde(default)]
+    property_name: Option<String>,
     /// Of the newer, general events.
     #[serde(default)]
     object_type_id: Option<String>,
@@ -109,11 +111,23 @@ impl Event {
         }
     }
 
+    /// Whether it is about a value that nothing else of the contact depends on. Consent belongs to the address, and what HubSpot
+    /// itself knows of mailing and merging stands in properties that begin with `hs_` [V].
+    fn is_of_values(&self) -> bool {
+        let changed = self.subscription_type.ends_with(".propertyChange");
+        changed
+            && self
+                .property_name
+                .as_deref()
+                .is_some_and(|name| name != property::EMAIL && !name.starts_with("hs_"))
+    }
+
     /// The contacts of it. After a merge, the one that stays has changed and the others are gone.
     fn hints(self) -> Vec<Hint> {
         if !self.concerns_contacts() {
             return Vec::new();
         }
+        let of_values = self.is_of_values();
         let Some(account) = self.portal_id.text() else {
             return Vec::new();
         };
@@ -122,7 +136,10 @@ impl Event {
             .flatten()
             .chain(self.merged_object_ids)
             .filter_map(Id::text)
-            .map(|id| Hint::new(CONTACTS, id).of_account(&*account))
+            .map(|id| {
+                let hint = Hint::new(CONTACTS, id).of_account(&*account);
+                if of_values { hint.of_values() } else { hint }
+            })
             .collect()
     }
 }
@@ -192,6 +209,25 @@ mod tests {
                 pair("2", "9007199254740993"),
             ]
         );
+    }
+
+    #[test]
+    fn only_a_changed_value_leaves_consents_as_they_were() {
+        let unchanged = |kind: &str, property: Value| {
+            let mut event = event(kind, 1, 101);
+            event["propertyName"] = property;
+            let body = json!([event]).to_string();
+            receive(&notification("POST", body)).unwrap().hints[0].consents_unchanged
+        };
+        assert!(unchanged("contact.propertyChange", json!("lastname")));
+        for (kind, property) in [
+            ("contact.propertyChange", json!("email")),
+            ("contact.propertyChange", json!("hs_email_optout_7")),
+            ("contact.propertyChange", Value::Null),
+            ("contact.creation", json!("lastname")),
+        ] {
+            assert!(!unchanged(kind, property.clone()), "{kind} {property}");
+        }
     }
 
     #[test]

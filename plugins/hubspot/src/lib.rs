@@ -204,8 +204,9 @@ impl Connector for HubSpot {
         _collection: &str,
         ids: Vec<RecordId>,
         selection: &Selection,
+        consents: bool,
     ) -> Result<Vec<Fetched>> {
-        lookup::fetch(&self.settings, selection, &ids)
+        lookup::fetch(&self.settings, selection, &ids, consents)
     }
 
     fn find(

@@ -14,14 +14,22 @@ use crate::{api, property};
 /// Groups of filters in one search; the documents allow five [T].
 const GROUPS: usize = 5;
 
-/// One answer per id.
-pub fn fetch(settings: &Settings, selection: &Selection, ids: &[String]) -> Result<Vec<Fetched>> {
+/// One answer per id. Consents cost a request of their own.
+pub fn fetch(
+    settings: &Settings,
+    selection: &Selection,
+    ids: &[String],
+    consents: bool,
+) -> Result<Vec<Fetched>> {
     let reader = Reader {
         settings,
         selection,
     };
     let properties = reader.properties()?;
-    look_up(ids, &properties, |live| reader.entities(live))
+    look_up(ids, &properties, |live| match consents {
+        true => reader.entities(live),
+        false => Ok(reader.values(live)),
+    })
 }
 
 /// One answer per id, with the address and nothing else.

@@ -109,6 +109,19 @@ impl Reader<'_> {
             .collect())
     }
 
+    /// The same, without what their people consent to.
+    pub fn values(&self, contacts: &[Contact]) -> Vec<Entity> {
+        let untold = Statuses::not_asked();
+        let mut entities: Vec<Entity> = contacts
+            .iter()
+            .map(|contact| contact.entity(self.selection, self.settings, &untold))
+            .collect();
+        for entity in &mut entities {
+            entity.consents.clear();
+        }
+        entities
+    }
+
     fn statuses_of(&self, contacts: &[Contact]) -> Vec<http::Request> {
         if Detail::of(self.selection) == Detail::Revision {
             return Vec::new();

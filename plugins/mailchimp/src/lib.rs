@@ -137,6 +137,7 @@ impl Connector for Mailchimp {
         _collection: &str,
         ids: Vec<RecordId>,
         selection: &Selection,
+        _consents: bool,
     ) -> Result<Vec<Fetched>> {
         lookup::fetch(&self.settings, selection, &ids)
     }

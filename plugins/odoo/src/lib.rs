@@ -116,6 +116,7 @@ impl Connector for Odoo {
         collection: &str,
         ids: Vec<RecordId>,
         selection: &Selection,
+        _consents: bool,
     ) -> Result<Vec<Fetched>> {
         let session = self.session()?;
         let model = Model::get(&session, collection)?;

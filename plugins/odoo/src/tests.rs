@@ -556,6 +556,7 @@ fn what_leaves_the_filter_is_out_of_scope() {
             "partners",
             vec!["1".into(), "2".into(), "3".into(), "x".into()],
             &Selection::All,
+            true,
         )
     });
     assert!(matches!(

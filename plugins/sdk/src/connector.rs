@@ -38,12 +38,14 @@ pub trait Connector: Sized {
     /// One page of changes or of a snapshot.
     fn changes(&self, request: ChangesRequest) -> Result<Page>;
 
-    /// One answer per id, in order. `selection`: the fields that are needed.
+    /// One answer per id, in order. `selection`: the fields that are needed. Without `consents`, those of the answers are not
+    /// looked at: a remote that keeps them elsewhere need not be asked for them.
     fn fetch(
         &self,
         collection: &str,
         ids: Vec<RecordId>,
         selection: &Selection,
+        consents: bool,
     ) -> Result<Vec<Fetched>>;
 
     /// Per value the records whose field equals it, in order.
@@ -103,9 +105,10 @@ impl<C: Connector> remote::Guest for Guest<C> {
         collection: String,
         ids: Vec<RecordId>,
         fields: Option<Vec<String>>,
+        consents: bool,
     ) -> Result<Vec<Fetched>> {
         let selection = Selection::new(fields);
-        open_for::<C>(&collection)?.fetch(&collection, ids, &selection)
+        open_for::<C>(&collection)?.fetch(&collection, ids, &selection, consents)
     }
 
     fn find(collection: String, field: String, values: Vec<String>) -> Result<Vec<Vec<Entity>>> {

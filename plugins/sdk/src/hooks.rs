@@ -21,7 +21,8 @@
 //! ```
 
 use std::borrow::Cow;
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
@@ -201,7 +202,15 @@ impl Hint {
             account_key: None,
             collection: collection.to_owned(),
             id: id.into(),
+            consents_unchanged: false,
         }
+    }
+
+    /// It is about values of fields and nothing else, so that the record need not be read with its consents. Worth saying only
+    /// where leaving those out spares a request.
+    pub fn of_values(mut self) -> Self {
+        self.consents_unchanged = true;
+        self
     }
 
     /// Of the account whose `identity.id` this is, where one endpoint serves many.
@@ -220,19 +229,29 @@ impl Receipt {
         }
     }
 
-    /// These records, each once.
+    /// These records, each once: of several hints about one, the most that they say.
     pub fn hints(hints: impl IntoIterator<Item = Hint>) -> Self {
-        let mut seen = HashSet::new();
-        let once = |hint: &Hint| {
-            let Hint {
-                account_key,
-                collection,
-                id,
-            } = hint.clone();
-            seen.insert((account_key, collection, id))
-        };
+        let mut places = HashMap::new();
+        let mut once: Vec<Hint> = Vec::new();
+        for hint in hints {
+            let record = (
+                hint.account_key.clone(),
+                hint.collection.clone(),
+                hint.id.clone(),
+            );
+            match places.entry(record) {
+                Entry::Occupied(place) => {
+                    let known: &mut Hint = &mut once[*place.get()];
+                    known.consents_unchanged &= hint.consents_unchanged;
+                }
+                Entry::Vacant(place) => {
+                    place.insert(once.len());
+                    once.push(hint);
+                }
+            }
+        }
         Self {
-            hints: hints.into_iter().filter(once).collect(),
+            hints: once,
             reply: None,
         }
     }
@@ -327,6 +346,18 @@ mod tests {
             receipt.hints,
             [hint("1", "a"), hint("2", "a"), hint("1", "b")]
         );
+    }
+
+    #[test]
+    fn of_several_hints_about_a_record_the_most_counts() {
+        let hint = |id: &str| Hint::new("people", id);
+        let receipt = Receipt::hints([
+            hint("1").of_values(),
+            hint("2").of_values(),
+            hint("1"),
+            hint("2").of_values(),
+        ]);
+        assert_eq!(receipt.hints, [hint("1"), hint("2").of_values()]);
     }
 
     #[test]

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use samspel_model::{
-    CallFailure, Collection, Connector, Consent, ConsentState, Create, Entity, Failure, Fetched,
-    Fields, Outcome, Page, ReadMode, ReadRequest, RecordId, Removal, Remove, Tombstone, Update,
-    WriteOp,
+    CallFailure, Collection, Connector, Consent, ConsentState, Create, Entity, Extent, Failure,
+    Fetched, Fields, Outcome, Page, ReadMode, ReadRequest, RecordId, Removal, Remove, Tombstone,
+    Update, WriteOp,
 };
 use samspel_runtime::{AccountConfig, BoundConnector};
 use samspel_vendors::Running;
@@ -272,7 +272,7 @@ impl<V: Vendor> Account<V> {
     pub async fn fetch(&self, ids: &[&str]) -> Vec<Fetched> {
         let ids: Vec<RecordId> = ids.iter().map(|id| RecordId::from(*id)).collect();
         self.connector
-            .fetch(self.collection, &ids, None)
+            .fetch(self.collection, &ids, None, Extent::Whole)
             .await
             .expect("an answer per id")
     }

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use samspel_model::{
-    CallFailure, Connector, ConsentState, Failure, Outcome, ReadMode, Update, WriteOp,
+    CallFailure, Connector, ConsentState, Extent, Failure, Outcome, ReadMode, Update, WriteOp,
 };
 use samspel_runtime::Limits;
 use samspel_scenarios::account::{consent, create, update, written};
@@ -85,7 +85,7 @@ async fn readings<V: Vendor>(
         connector.collections(),
         account.page(ReadMode::Snapshot(None), 50),
         account.page(ReadMode::Incremental(cursor.to_owned()), 50),
-        connector.fetch(account.collection, &ids, None),
+        connector.fetch(account.collection, &ids, None, Extent::Whole),
         connector.find(account.collection, terms.email, &values),
     );
     vec![

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use samspel_model::{
-    CallFailure, Connector, Consent, ConsentState, Failure, Fetched, Outcome, ReadMode, RecordId,
-    Removal, Update, WriteOp,
+    CallFailure, Connector, Consent, ConsentState, Extent, Failure, Fetched, Outcome, ReadMode,
+    RecordId, Removal, Update, WriteOp,
 };
 use samspel_scenarios::account::{consent, create, remove, update};
 use samspel_scenarios::{Account, Image, Setup, Workbench};
@@ -261,7 +261,12 @@ async fn a_malformed_answer_is_an_error_and_nothing_is_lost<V: Vendor>(
             (
                 "fetch",
                 match connector
-                    .fetch(account.collection, std::slice::from_ref(&id), None)
+                    .fetch(
+                        account.collection,
+                        std::slice::from_ref(&id),
+                        None,
+                        Extent::Whole,
+                    )
                     .await
                 {
                     // Told of the one record that it is about.
@@ -445,7 +450,7 @@ async fn strange_values_of_a_contact_are_told_without_guessing() {
     account.script(json!([{ "fault": alter("/results/0/properties/city", deep), "path_contains": "/batch/read" }]));
     let failure = account
         .connector
-        .fetch("contacts", &[id.as_str().into()], None)
+        .fetch("contacts", &[id.as_str().into()], None, Extent::Whole)
         .await
         .unwrap_err();
     clear("deeper than the host takes", &failure);
@@ -470,7 +475,7 @@ async fn a_consent_that_is_not_told_is_not_made_up() {
         account.script(statuses(json!([operation])));
         let failure = account
             .connector
-            .fetch("contacts", &[id.as_str().into()], None)
+            .fetch("contacts", &[id.as_str().into()], None, Extent::Whole)
             .await
             .unwrap_err();
         clear(&operation.to_string(), &failure);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use samspel_engine::SyncSpec;
 use samspel_model::store::Endpoint;
-use samspel_model::{Clock, Failure, RecordId, Side, Store, StoreError};
+use samspel_model::{Clock, Extent, Failure, RecordId, Side, Store, StoreError};
 use samspel_sync::{
     Accounts, Confirmation, Offers, Operator, Party, RunOptions, RunReport, Silent, Sync,
     SyncError, SyncParts,
@@ -23,8 +23,8 @@ use crate::quirk::Quirk;
 use crate::store::FaultyStore;
 use crate::story::{Act, Story};
 use crate::systems::{COLLECTION, SimConnector};
-use crate::tier::Disk;
-use crate::time::Millis;
+use crate::tier::{Disk, Told};
+use crate::time::{Millis, timestamp};
 use crate::world::World;
 
 /// How many rounds of runs may be needed until nothing is written any more.
@@ -51,6 +51,8 @@ struct Running {
 struct Host {
     process: Arc<Process>,
     store: Arc<dyn Store>,
+    /// The store itself, for what comes from outside of the runs.
+    told: Arc<dyn Told>,
     /// What the accounts of each sync were last found to offer: runs that are told what changed take it as it is.
     offers: Vec<Arc<Offers>>,
 }
@@ -152,7 +154,8 @@ impl Driver {
                 sync,
                 side,
                 persons,
-            } => self.hints(*sync, *side, persons).await?,
+                extent,
+            } => self.hints(*sync, *side, persons, *extent).await?,
             Act::Stop { sync } => {
                 for run in self.runs.iter().filter(|run| run.sync == *sync) {
                     run.stop.cancel();
@@ -207,6 +210,7 @@ impl Driver {
             let number = self.processes;
             self.world.step(|| format!("process {number} begins"));
             self.host = Some(Host {
+                told: Arc::clone(&opened.store),
                 store: Arc::new(FaultyStore {
                     world: Arc::clone(&self.world),
                     process: Arc::clone(&process),
@@ -316,7 +320,7 @@ impl Driver {
             let mut state = self.world.state();
             state.checks.bounds.run_begins(index);
             state.checks.reading[index] = match &job {
-                Job::Run(options) if options.hints.is_empty() => Some(now),
+                Job::Run(options) if !options.told => Some(now),
                 _ => None,
             };
             state.checks.undoing[index] = matches!(job, Job::Undo(_));
@@ -454,24 +458,30 @@ impl Driver {
         sync: usize,
         side: Side,
         persons: &[usize],
+        extent: Extent,
     ) -> Result<(), StoreError> {
-        let mut hints: Vec<(Side, RecordId)> = Vec::new();
+        let mut hints: Vec<(RecordId, Extent)> = Vec::new();
+        let endpoint;
         {
             let mut state = self.world.state();
             let Some(agreement) = state.agreements.get(sync) else {
                 return Ok(());
             };
             let system = agreement.system(side);
+            endpoint = Endpoint {
+                account: state.systems[system].config.name.to_owned(),
+                collection: COLLECTION.to_owned(),
+            };
             for person in persons {
                 let ids = state.systems[system]
                     .records
                     .iter()
                     .filter(|(_, record)| record.person == *person)
-                    .map(|(id, _)| (side, id.clone()));
+                    .map(|(id, _)| (id.clone(), extent));
                 hints.extend(ids);
             }
             hints.reverse();
-            hints.push((side, RecordId::from("nobody")));
+            hints.push((RecordId::from("nobody"), extent));
             state.hit(Quirk::HintsStale);
             let repeated = hints
                 .iter()
@@ -483,9 +493,22 @@ impl Driver {
             if hints.len() > 2 {
                 state.hit(Quirk::HintsReordered);
             }
+            if extent == Extent::Values {
+                state.hit(Quirk::HintsOfValues);
+            }
+            // They are a reason to try again what was refused.
+            state.checks.tried.told();
+        }
+        // A process that lives receives them.
+        self.sync(sync)?;
+        if let Some(host) = &self.host {
+            let at = timestamp(self.world.clock.now());
+            host.told.told(vec![(endpoint, hints)], at).await?;
+            self.world
+                .step(|| format!("told of {persons:?} on side {side} of sync {sync}"));
         }
         let mut options = options(self.processes);
-        options.hints = hints;
+        options.told = true;
         self.start(sync, Job::Run(options)).await
     }
 
@@ -619,9 +642,7 @@ enum Job {
 impl std::fmt::Debug for Job {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Run(options) if !options.hints.is_empty() => {
-                write!(f, "a run on {} hints", options.hints.len())
-            }
+            Self::Run(options) if options.told => f.write_str("a run on hints"),
             Self::Run(options) if options.full => f.write_str("a full run"),
             Self::Run(_) => f.write_str("a run"),
             Self::Verify(false) => f.write_str("a comparison"),

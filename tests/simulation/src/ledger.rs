@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use samspel_model::intent::Intent;
 use samspel_model::journal::JournalKind;
 use samspel_model::store::{Change, Commit, Cursor, Decision, Observation, Step, Verdict};
-use samspel_model::{Absence, FieldBase, Link, LinkId, RecordId, Side};
+use samspel_model::{Absence, Extent, FieldBase, Link, LinkId, RecordId, Side};
 use serde_json::Value;
 
 use crate::agreement::Agreement;
@@ -133,6 +133,8 @@ pub(crate) struct Notes {
     pub step: Step,
     /// Records that were observed, and the version that each of them is.
     pub observed: Vec<(Place, Option<u64>)>,
+    /// Records of which only values were observed, and the version that these are of.
+    pub values: Vec<(Place, Option<u64>)>,
     /// Records that are told to be gone into others.
     merged: Vec<(Place, RecordId)>,
     /// Positions.
@@ -171,6 +173,7 @@ impl Notes {
             sync,
             step: commit.step,
             observed: Vec::new(),
+            values: Vec::new(),
             merged: Vec::new(),
             cursors: Vec::new(),
             links: Vec::new(),
@@ -269,10 +272,14 @@ impl Notes {
                 else {
                     return;
                 };
-                for observed in records {
-                    let id = &observed.entity.id;
-                    let seq = system.identify(&observed.entity);
-                    self.observed.push(((system.index, id.clone()), seq));
+                for one in records {
+                    let id = &one.entity.id;
+                    let seq = system.identify(&one.entity);
+                    let observed = ((system.index, id.clone()), seq);
+                    match one.extent {
+                        Extent::Whole => self.observed.push(observed),
+                        Extent::Values => self.values.push(observed),
+                    }
                 }
                 for tombstone in tombstones {
                     let seq = system.records.get(&tombstone.id).and_then(|record| {
@@ -361,7 +368,7 @@ impl Notes {
             Change::MarkDirty {
                 side,
                 ids,
-                refetch: true,
+                refetch: Some(_),
             } => self.owed.extend(ids.iter().map(|id| (*side, id.clone()))),
             Change::PutDecisions(decisions) => {
                 // What was carried out and is remembered is nothing new.
@@ -544,7 +551,7 @@ impl Ledger {
 
     /// This is what is stored of records that a commit observed: what it did not believe is not stored.
     pub fn stored(&mut self, notes: &Notes, system: &System, stored: &[Observation], step: u64) {
-        for (place, seq) in &notes.observed {
+        for (place, seq) in notes.observed.iter().chain(&notes.values) {
             let Some(seq) = seq.filter(|_| place.0 == system.index) else {
                 continue;
             };
@@ -555,9 +562,12 @@ impl Ledger {
             let values = self.values.entry(place.clone()).or_default();
             *values.entry(seq).or_default() |= system.values_stored(observation, seq);
             if system.is_stored_as(observation, seq) {
-                let versions = self.stored.entry(place.clone()).or_default();
-                if versions.last().map(|(last, _)| *last) != Some(seq) {
-                    versions.push((seq, step));
+                // Where the person says what they said before, values are all that there is to be shown.
+                for versions in [&mut self.stored, &mut self.shown] {
+                    let versions = versions.entry(place.clone()).or_default();
+                    if versions.last().map(|(last, _)| *last) != Some(seq) {
+                        versions.push((seq, step));
+                    }
                 }
             }
         }

@@ -68,6 +68,7 @@ quirks! {
     // ---- what the machine does ----
     HintsRepeated => "the same record is hinted at twice",
     HintsReordered => "hints arrive out of order",
+    HintsOfValues => "a hint is about values, and what the person said is not told with them",
     HintsStale => "a hint tells of nothing new, or of nothing at all",
     HotSwap => "the connector is replaced by one with other cursors",
     ClockForward => "the host's clock jumps ahead by hours",

@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use futures::executor::block_on;
 use jiff::Timestamp;
 use parking_lot::Mutex;
+use samspel_model::hook::{Hinted, HookStore};
 use samspel_model::intent::Intent;
 use samspel_model::journal::JournalEntry;
 use samspel_model::store::{
@@ -23,7 +24,7 @@ use samspel_store::SqliteStore;
 use tempfile::TempDir;
 use tokio::runtime::{Handle, Runtime};
 
-use crate::tier::{Disk, Opened};
+use crate::tier::{Disk, Opened, Told};
 
 /// The runtime that the databases of a thread work in.
 #[derive(Debug)]
@@ -101,6 +102,16 @@ impl Disk for SqliteDisk {
                     debug_assert!(closed.is_ok());
                 }
             }),
+        })
+    }
+}
+
+#[async_trait]
+impl Told for Blocking {
+    async fn told(&self, hinted: Vec<Hinted>, at: Timestamp) -> Result<Vec<String>, StoreError> {
+        let store = self.store()?;
+        done(&self.runtime, async move {
+            store.hooks_understood(&[], &hinted, at).await
         })
     }
 }
@@ -192,7 +203,7 @@ impl Store for Blocking {
         sync: &str,
         side: Side,
         ids: &[RecordId],
-    ) -> Result<Vec<RecordId>, StoreError> {
+    ) -> Result<Vec<Dirty>, StoreError> {
         let (store, sync, ids) = (self.store()?, sync.to_owned(), ids.to_vec());
         done(
             &self.runtime,

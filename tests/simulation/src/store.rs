@@ -17,6 +17,7 @@ use crate::failpoint::{Failpoint, LeaseStep, When};
 use crate::ledger::Notes;
 use crate::process::Process;
 use crate::quirk::Quirk;
+use crate::tier::Told;
 use crate::time::Millis;
 use crate::world::{State, World};
 
@@ -27,7 +28,7 @@ pub(crate) struct FaultyStore {
     /// The process.
     pub process: Arc<Process>,
     /// The store itself.
-    pub inner: Arc<dyn Store>,
+    pub inner: Arc<dyn Told>,
 }
 
 impl FaultyStore {
@@ -76,6 +77,7 @@ impl FaultyStore {
             let ids: Vec<RecordId> = notes
                 .observed
                 .iter()
+                .chain(&notes.values)
                 .filter(|((at, _), _)| *at == system)
                 .map(|((_, id), _)| id.clone())
                 .collect();
@@ -267,7 +269,7 @@ impl Store for FaultyStore {
         sync: &str,
         side: Side,
         ids: &[RecordId],
-    ) -> Result<Vec<RecordId>, StoreError> {
+    ) -> Result<Vec<Dirty>, StoreError> {
         self.read(self.inner.owed(sync, side, ids)).await
     }
 

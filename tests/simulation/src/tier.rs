@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
+use jiff::Timestamp;
+use samspel_model::hook::Hinted;
 use samspel_model::{Store, StoreError};
 
 use crate::memory::MemoryFile;
@@ -12,10 +15,17 @@ pub(crate) trait Disk: Send + Sync {
     fn open(&self) -> Result<Opened, StoreError>;
 }
 
+/// A store in which records can be marked from outside of a run, as notifications do.
+#[async_trait]
+pub(crate) trait Told: Store {
+    /// See [`samspel_model::hook::HookStore::hooks_understood`].
+    async fn told(&self, hinted: Vec<Hinted>, at: Timestamp) -> Result<Vec<String>, StoreError>;
+}
+
 /// What a process opened.
 pub(crate) struct Opened {
     /// The store.
-    pub store: Arc<dyn Store>,
+    pub store: Arc<dyn Told>,
     /// What the system does with it when the process dies.
     pub close: Box<dyn FnOnce() + Send>,
 }

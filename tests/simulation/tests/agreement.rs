@@ -15,12 +15,13 @@ use samspel_model::intent::{Effect, Intent};
 use samspel_model::journal::{JournalEntry, JournalKind};
 use samspel_model::link::Restriction;
 use samspel_model::store::{
-    Change, Commit, Conflict, Decision, Endpoint, JournalOf, Lease, Observed, Parked,
+    Change, Commit, Conflict, Decision, Dirty, Endpoint, JournalOf, Lease, Observed, Parked,
     RecordRestriction, RunRecord, Source, Step, Store, StoreError, Suppression, Verdict, Waiting,
 };
 use samspel_model::write::Removal;
 use samspel_model::{
-    Absence, Base, Entity, Fields, Link, LinkId, RecordId, Revision, Side, Tombstone,
+    Absence, Base, Consent, ConsentState, Entity, Extent, Fields, Link, LinkId, RecordId, Revision,
+    Side, Tombstone,
 };
 use samspel_simulation::memory::MemoryFile;
 use samspel_store::SqliteStore;
@@ -99,33 +100,58 @@ fn revision() -> impl Strategy<Value = Option<Revision>> {
     }))
 }
 
+fn opt_out() -> Consent {
+    Consent {
+        channel: "email".to_owned(),
+        purpose: "marketing".to_owned(),
+        state: ConsentState::Unsubscribed,
+        at: None,
+        evidence: None,
+    }
+}
+
 fn observed() -> impl Strategy<Value = Observed> {
     let email = proptest::option::of(proptest::option::of(0_u8..3));
     let age = proptest::option::of(0_u8..2);
     let aliases = vec(record(), 0..2);
-    (record(), email, age, revision(), aliases, any::<bool>()).prop_map(
-        |(id, email, age, revision, aliases, keyed)| {
-            let mut fields = Fields::new();
-            let mut keys = Vec::new();
-            if let Some(email) = email {
-                fields.insert("email".to_owned(), json!(email));
-                if keyed {
-                    keys.extend(email.map(|email| ("email".to_owned(), email.to_string())));
-                }
-            }
-            fields.extend(age.map(|age| ("age".to_owned(), json!(age))));
-            let entity = Entity {
-                id,
-                revision,
-                fields,
-                consents: Vec::new(),
-                deliverability: None,
-                aliases,
-                modified: None,
-            };
-            Observed { entity, keys }
-        },
+    let extent = prop_oneof![3 => Just(Extent::Whole), 1 => Just(Extent::Values)];
+    let said = (extent, any::<bool>());
+    (
+        record(),
+        email,
+        age,
+        revision(),
+        aliases,
+        any::<bool>(),
+        said,
     )
+        .prop_map(
+            |(id, email, age, revision, aliases, keyed, (extent, out))| {
+                let mut fields = Fields::new();
+                let mut keys = Vec::new();
+                if let Some(email) = email {
+                    fields.insert("email".to_owned(), json!(email));
+                    if keyed {
+                        keys.extend(email.map(|email| ("email".to_owned(), email.to_string())));
+                    }
+                }
+                fields.extend(age.map(|age| ("age".to_owned(), json!(age))));
+                let entity = Entity {
+                    id,
+                    revision,
+                    fields,
+                    consents: out.then(opt_out).into_iter().collect(),
+                    deliverability: None,
+                    aliases,
+                    modified: None,
+                };
+                Observed {
+                    entity,
+                    keys,
+                    extent,
+                }
+            },
+        )
 }
 
 fn tombstone() -> impl Strategy<Value = Tombstone> {
@@ -293,6 +319,23 @@ fn run() -> impl Strategy<Value = RunRecord> {
     })
 }
 
+fn owed() -> impl Strategy<Value = Option<Extent>> {
+    select(&[None, Some(Extent::Values), Some(Extent::Whole)][..])
+}
+
+/// A record that was asked for, as it stood in the queue at some time.
+fn asked() -> impl Strategy<Value = Dirty> {
+    (0_u64..40, side(), record(), owed(), time()).prop_map(
+        |(position, side, id, refetch, since)| Dirty {
+            position,
+            side,
+            id,
+            refetch,
+            since,
+        },
+    )
+}
+
 fn change() -> impl Strategy<Value = Change> {
     let records_kept = vec((record(), vec(about(), 0..2)), 0..3);
     let lifted = vec((record(), Just("email".to_owned()), purpose()), 0..3);
@@ -302,8 +345,9 @@ fn change() -> impl Strategy<Value = Change> {
         2 => (place(), 0_u64..12, records()).prop_map(|(endpoint, snapshot, ids)| Change::Seen {
             endpoint, snapshot, ids
         }),
-        3 => (side(), records(), any::<bool>())
+        3 => (side(), records(), owed())
             .prop_map(|(side, ids, refetch)| Change::MarkDirty { side, ids, refetch }),
+        2 => vec(asked(), 0..3).prop_map(Change::Fetched),
         // It makes whole commits fail.
         2 => vec(link(), 0..2).prop_map(Change::PutLinks),
         2 => vec(link_id(), 0..3).prop_map(Change::RemoveLinks),

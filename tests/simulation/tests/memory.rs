@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use samspel_model::link::{Base, Link, LinkId};
 use samspel_model::store::{Change, Commit, Endpoint, Lease, Step, StoreError};
-use samspel_model::{Side, Store};
+use samspel_model::{Extent, Side, Store};
 use samspel_simulation::memory::{MemoryFile, MemoryStore};
 use samspel_store::{for_each_fact, suite};
 
@@ -119,7 +119,7 @@ async fn a_commit_that_fails_leaves_no_trace() {
     let mark = |ids: &[&str]| Change::MarkDirty {
         side: Side::A,
         ids: ids.iter().map(|id| (*id).into()).collect(),
-        refetch: true,
+        refetch: Some(Extent::Whole),
     };
     store
         .commit(
@@ -234,6 +234,7 @@ mod without_a_guard {
                         modified: None,
                     },
                     keys: vec![],
+                    extent: Extent::Whole,
                 }],
                 tombstones: vec![],
             }])

@@ -4,8 +4,10 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use governor::clock::{Clock, MonotonicClock};
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use governor::clock::{Clock, DefaultClock, MonotonicClock};
+use governor::middleware::StateInformationMiddleware;
+use governor::state::{InMemoryState, NotKeyed};
+use governor::{Quota, RateLimiter};
 use parking_lot::Mutex;
 use samspel_model::descriptor::RateLimit;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -37,7 +39,39 @@ struct Slots {
 #[derive(Debug, Clone)]
 struct Limiter {
     of: RateLimit,
-    pace: Arc<DefaultDirectRateLimiter>,
+    pace: Arc<Paced>,
+}
+
+/// A rate that also tells when it lets the next request out.
+#[derive(Debug)]
+struct Paced {
+    limiter: RateLimiter<NotKeyed, InMemoryState, DefaultClock, StateInformationMiddleware>,
+    period: Duration,
+    /// Nothing goes out before, as far as is known.
+    next: Mutex<Instant>,
+}
+
+impl Paced {
+    fn new(quota: Quota) -> Self {
+        Self {
+            limiter: RateLimiter::direct(quota).with_middleware(),
+            period: quota.replenish_interval(),
+            next: Mutex::new(Instant::now()),
+        }
+    }
+
+    /// Lets a request out, or says how long it has to wait.
+    fn check(&self) -> Result<(), Duration> {
+        match self.limiter.check() {
+            Ok(state) => {
+                if state.remaining_burst_capacity() == 0 {
+                    *self.next.lock() = Instant::now() + self.period;
+                }
+                Ok(())
+            }
+            Err(early) => Err(early.wait_time_from(MonotonicClock.now())),
+        }
+    }
 }
 
 /// What the remote said or showed. None of it is kept where the operator wants no limits of the remote's to be kept.
@@ -74,7 +108,7 @@ impl Budget {
                 .filter_map(|limit| {
                     Some(Limiter {
                         of: *limit,
-                        pace: Arc::new(RateLimiter::direct(quota(limit)?)),
+                        pace: Arc::new(Paced::new(quota(limit)?)),
                     })
                 })
                 .collect(),
@@ -112,8 +146,7 @@ impl Budget {
             .map_err(|error| HttpError::Other(error.to_string()))?;
         for limiter in &self.limiters {
             let mut waited = Duration::ZERO;
-            while let Err(early) = limiter.pace.check() {
-                let wait = early.wait_time_from(MonotonicClock.now());
+            while let Err(wait) = limiter.pace.check() {
                 if !call.may_wait(waited + wait) {
                     return Err(HttpError::Throttled(millis(wait)));
                 }
@@ -133,6 +166,24 @@ impl Budget {
             }
         }
         Ok(permit)
+    }
+
+    /// Waits, for `patience` at most, until the rate would let a request out. Takes nothing of it: somebody else may be first.
+    /// Whether there was something to wait for.
+    pub async fn ready(&self, patience: Duration) -> bool {
+        let next = self
+            .limiters
+            .iter()
+            .map(|limiter| *limiter.pace.next.lock());
+        let wait = next
+            .max()
+            .map(|next| next.saturating_duration_since(Instant::now()))
+            .unwrap_or_default();
+        if wait.is_zero() {
+            return false;
+        }
+        tokio::time::sleep(wait.min(patience)).await;
+        true
     }
 
     /// Learns from an answer to a request that was sent at `sent`.

@@ -55,6 +55,9 @@ pub use call::Call;
 pub use exchange::Client;
 pub use types::{Algorithm, HttpError, OutboundStats, Request, Response, SecretError};
 
+/// Whoever asks whether a request may go out waits so long for it at most.
+const READY_WITHIN: Duration = Duration::from_secs(1);
+
 /// One account's way to its remote.
 pub struct Outbound {
     wire: Arc<Wire>,
@@ -396,6 +399,11 @@ impl Outbound {
     #[must_use]
     pub fn scrub(&self, text: &str) -> String {
         self.scrubber.text(text)
+    }
+
+    /// Waits until a request would not have to wait for the rate of the account. Whether there was something to wait for.
+    pub async fn ready(&self) -> bool {
+        self.budget.ready(READY_WITHIN).await
     }
 
     /// What was used since the account was bound.

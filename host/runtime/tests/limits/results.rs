@@ -1,7 +1,7 @@
 //! What a guest returns, and what the host does not take.
 
 use samspel_model::write::{Removal, Remove};
-use samspel_model::{Connector, Failure, RecordId, WriteOp};
+use samspel_model::{Connector, Extent, Failure, RecordId, WriteOp};
 use samspel_runtime::{AccountConfig, Limits};
 use serde_json::{Value, json};
 
@@ -198,7 +198,10 @@ async fn answers_are_as_many_as_were_asked_for() {
         let deed = json!({ "mode": "count", "amount": answered });
         let bound = sandbox.bind(&with(deed, limits()));
         let why = format!("asked about 3 items and answered {answered}");
-        assert_refused(&bound.fetch("things", &ids, None).await, &why);
+        assert_refused(
+            &bound.fetch("things", &ids, None, Extent::Whole).await,
+            &why,
+        );
         assert_refused(&bound.find("things", "name", &values).await, &why);
         // What was sent was sent: the host must read back every item.
         let failed = bound.write("things", writes()).await.unwrap_err();
@@ -206,7 +209,14 @@ async fn answers_are_as_many_as_were_asked_for() {
         assert_refused(&Err::<(), _>(failed.failure), &why);
     }
     let bound = sandbox.bind(&with(json!({ "mode": "count", "amount": 3 }), limits()));
-    assert_eq!(bound.fetch("things", &ids, None).await.unwrap().len(), 3);
+    assert_eq!(
+        bound
+            .fetch("things", &ids, None, Extent::Whole)
+            .await
+            .unwrap()
+            .len(),
+        3
+    );
     assert_eq!(
         bound.find("things", "name", &values).await.unwrap().len(),
         3

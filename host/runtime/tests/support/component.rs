@@ -119,7 +119,7 @@ impl ByHand {
         for (name, parameters) in [
             ("collections", 0),
             ("changes", 10),
-            ("fetch", 7),
+            ("fetch", 8),
             ("find", 6),
             ("write", 4),
         ] {

@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::StreamExt;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use parking_lot::Mutex;
 use samspel_installation::{Host, config};
 use samspel_model::hook::{Hinted, Hook, HookReply, HookRequest, Notified, Proof};
 use samspel_model::store::Endpoint;
-use samspel_model::{Failure, RecordId, StoreError};
+use samspel_model::{Extent, Failure, RecordId, StoreError};
 use samspel_runtime::{BoundHooks, Unproven};
 use secrecy::SecretString;
 use tokio::sync::{Notify, Semaphore};
@@ -31,10 +31,9 @@ const CALLS: usize = 8;
 const ATTEMPTS: u32 = 5;
 /// After the n-th failure it is asked again in n times this.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// What tells of records that we wrote just now is looked at together, at the next of these moments, and this late at least.
-/// Somebody may have changed one of them as well, so that it is soon.
-const ECHO: SignedDuration = SignedDuration::from_millis(250);
-const ECHO_LEAST: SignedDuration = SignedDuration::from_millis(50);
+/// What tells of records that we wrote just now may wait so long for something else to be looked at with it. Somebody may have
+/// changed one of them as well, so that it is soon.
+const ECHO: Duration = Duration::from_millis(250);
 /// How often it is looked at what other processes made due.
 const SWEEP: Duration = Duration::from_secs(30);
 /// A store that fails is asked again after this.
@@ -56,7 +55,7 @@ pub(crate) struct HookQueue {
 /// What became of one notification.
 enum Became {
     /// It is about these records.
-    Understood(Vec<(Endpoint, RecordId)>),
+    Understood(Vec<(Endpoint, RecordId, Extent)>),
     /// It does not come from the remote.
     Forged(String),
     /// It was not understood. Whether that may pass by itself.
@@ -235,18 +234,15 @@ async fn batch(
             })
             .collect(),
     };
-    let (mut done, mut echoes) = (Vec::new(), Vec::new());
-    let mut hinted: BTreeMap<Endpoint, Vec<RecordId>> = BTreeMap::new();
+    let mut done = Vec::new();
+    let mut hinted: BTreeMap<Endpoint, Vec<(RecordId, Extent)>> = BTreeMap::new();
     let mut next: Option<Timestamp> = None;
     let now = Timestamp::now();
     for (hook, became) in looked {
         match became {
-            Became::Understood(records) if is_echo(&host, &hook, &records).await => {
-                echoes.push(hook.position);
-            }
             Became::Understood(records) => {
-                for (endpoint, id) in records {
-                    hinted.entry(endpoint).or_default().push(id);
+                for (endpoint, id, extent) in records {
+                    hinted.entry(endpoint).or_default().push((id, extent));
                 }
                 done.push(hook.position);
             }
@@ -286,62 +282,55 @@ async fn batch(
             }
         }
     }
-    if !echoes.is_empty() {
-        let due = after_echo(now);
-        store.put_hooks_off(&echoes, due).await?;
-        next = [due].into_iter().chain(next).min();
-    }
     if !done.is_empty() {
         let hinted: Vec<Hinted> = hinted.into_iter().collect();
         let syncs = store.hooks_understood(&done, &hinted, now).await?;
         // First told, then gone: what is neither waiting here nor told was carried over.
-        tell(service, &host, &hinted, syncs, now);
+        tell(service, &host, &hinted, syncs, now).await;
         service.hooks.left(done.len() as u64);
     }
     Ok(next)
 }
 
-/// Whether a notification, looked at for the first time, is most likely an echo of what we wrote just now. Those are put off
-/// for a moment and looked at together: each by itself would cost as many requests as the changes themselves.
-async fn is_echo(host: &Host, hook: &Hook, records: &[(Endpoint, RecordId)]) -> bool {
-    if records.is_empty() || hook.due != Some(hook.received) {
-        return false;
-    }
-    for (endpoint, id) in records {
-        let Ok(account) = host.account(&endpoint.account).await else {
-            return false;
-        };
-        if !account.connector.wrote_lately(&endpoint.collection, id) {
-            return false;
-        }
-    }
-    true
-}
-
-/// When echoes are looked at.
-fn after_echo(now: Timestamp) -> Timestamp {
-    let least = now.saturating_add(ECHO_LEAST).unwrap_or(now);
-    let beyond = least.as_millisecond().rem_euclid(ECHO.as_millis() as i64);
-    let wait = ECHO - SignedDuration::from_millis(beyond);
-    least.saturating_add(wait).unwrap_or(least)
-}
-
-/// Tells the scheduler which syncs have something to do.
-fn tell(service: &Service, host: &Host, hinted: &[Hinted], syncs: Vec<String>, now: Timestamp) {
+/// Tells the scheduler which syncs have something to do, and how soon.
+async fn tell(
+    service: &Service,
+    host: &Host,
+    hinted: &[Hinted],
+    syncs: Vec<String>,
+    now: Timestamp,
+) {
     // The configuration check has understood it.
     let window = config::duration(&host.config().server.debounce).unwrap_or_default();
-    let within = {
-        let mut debounce = service.hooks.debounce.lock();
-        let within = hinted
-            .iter()
-            .map(|(endpoint, ids)| debounce.within(endpoint, ids, now, window));
-        within.min().unwrap_or_default()
-    };
+    let mut soonest = window.max(ECHO);
+    for (endpoint, records) in hinted {
+        let (echoes, news) = echoes(host, endpoint, records).await;
+        if !news.is_empty() {
+            let mut debounce = service.hooks.debounce.lock();
+            soonest = soonest.min(debounce.within(endpoint, &news, now, window));
+        }
+        if !echoes.is_empty() {
+            soonest = soonest.min(ECHO);
+        }
+    }
     for sync in syncs {
-        if !service.scheduler.tell(&sync, within) {
+        if !service.scheduler.tell(&sync, soonest) {
             debug!(sync, "told about a sync that is not configured");
         }
     }
+}
+
+/// Which of some records were written by us just now, so that what tells of them is most likely our own doing, and the others.
+async fn echoes(
+    host: &Host,
+    endpoint: &Endpoint,
+    records: &[(RecordId, Extent)],
+) -> (Vec<RecordId>, Vec<RecordId>) {
+    let account = host.account(&endpoint.account).await;
+    records.iter().map(|(id, _)| id.clone()).partition(|id| {
+        let connector = account.as_ref().map(|account| &account.connector);
+        connector.is_ok_and(|connector| connector.wrote_lately(&endpoint.collection, id))
+    })
 }
 
 impl HookQueue {
@@ -436,6 +425,7 @@ async fn look(host: &Host, reached: &Reached, endpoint: &str, hook: &Hook) -> Be
                     collection: hint.collection,
                 },
                 hint.id,
+                hint.extent,
             )),
             None => debug!(
                 endpoint,
@@ -444,22 +434,4 @@ async fn look(host: &Host, reached: &Reached, endpoint: &str, hook: &Hook) -> Be
         }
     }
     Became::Understood(records)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn echoes_are_looked_at_together_and_not_at_once() {
-        let at = |millis| Timestamp::UNIX_EPOCH + SignedDuration::from_millis(millis);
-        for (now, due) in [
-            (1_000, 1_250),
-            (1_199, 1_250),
-            (1_200, 1_500),
-            (1_249, 1_500),
-        ] {
-            assert_eq!(after_echo(at(now)), at(due), "{now}");
-        }
-    }
 }

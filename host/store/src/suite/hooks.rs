@@ -12,7 +12,7 @@ macro_rules! for_each_hook_fact {
             a_notification_is_kept_until_it_is_understood,
             what_a_notification_is_about_is_fetched_and_planned_by_every_sync,
             a_notification_that_is_not_understood_waits_for_a_decision,
-            a_notification_that_is_put_off_is_due_later,
+            what_a_notification_leaves_unchanged_is_not_owed,
             notifications_are_read_by_endpoint_in_order,
             a_subscription_is_replaced_and_forgotten,
         }
@@ -87,12 +87,13 @@ pub async fn what_a_notification_is_about_is_fetched_and_planned_by_every_sync(
         .unwrap();
     let at = Timestamp::from_second(7).unwrap();
     let kept = store.keep_hook(&hook("crm", 1)).await.unwrap();
-    let ids = vec![RecordId::new("5"), RecordId::new("5"), RecordId::new("6")];
+    let ids = ["5", "5", "6"].map(|id| (RecordId::new(id), Extent::Whole));
     let syncs = store
-        .hooks_understood(&[kept], &[(contacts(), ids)], at)
+        .hooks_understood(&[kept], &[(contacts(), ids.to_vec())], at)
         .await
         .unwrap();
     assert_eq!(syncs, ["one", "two"]);
+    let owed = Some(Extent::Whole);
     for (sync, side) in [("one", Side::A), ("two", Side::B)] {
         let dirty = store.dirty(sync, 0, 10).await.unwrap();
         let rows: Vec<_> = dirty
@@ -101,13 +102,13 @@ pub async fn what_a_notification_is_about_is_fetched_and_planned_by_every_sync(
             .collect();
         assert_eq!(
             rows,
-            [(side, "5", true, at), (side, "6", true, at)],
+            [(side, "5", owed, at), (side, "6", owed, at)],
             "{sync}"
         );
     }
     // Told again, it waits since the first time.
     let later = Timestamp::from_second(9).unwrap();
-    let hinted = [(contacts(), vec![RecordId::new("5")])];
+    let hinted = [(contacts(), vec![(RecordId::new("5"), Extent::Whole)])];
     store.hooks_understood(&[], &hinted, later).await.unwrap();
     let dirty = store.dirty("one", 0, 10).await.unwrap();
     assert_eq!(dirty.len(), 2);
@@ -136,24 +137,36 @@ pub async fn a_notification_that_is_not_understood_waits_for_a_decision(
     assert!(!store.drop_hook(kept).await.unwrap());
 }
 
-pub async fn a_notification_that_is_put_off_is_due_later(store: Arc<impl Store + HookStore>) {
-    let first = store.keep_hook(&hook("crm", 1)).await.unwrap();
-    let second = store.keep_hook(&hook("crm", 2)).await.unwrap();
-    let later = Timestamp::from_second(60).unwrap();
-    store.put_hooks_off(&[first], later).await.unwrap();
-    let kept = store.hooks(Some("crm"), 0, false, 10).await.unwrap();
-    let due = |position| {
-        let hook = kept.iter().find(|hook| hook.position == position);
-        hook.and_then(|hook| hook.due)
+pub async fn what_a_notification_leaves_unchanged_is_not_owed(store: Arc<impl Store + HookStore>) {
+    store
+        .register("one", &[contacts(), members()])
+        .await
+        .unwrap();
+    let owed = async |told: &[(&str, Extent)]| {
+        let told = told
+            .iter()
+            .map(|(id, extent)| (RecordId::new(*id), *extent));
+        let hinted = [(contacts(), told.collect())];
+        store
+            .hooks_understood(&[], &hinted, Timestamp::UNIX_EPOCH)
+            .await
+            .unwrap();
+        let rows = store.dirty("one", 0, 10).await.unwrap();
+        let of = |id| rows.iter().find(|row| row.id.as_str() == id);
+        ["5", "6"].map(|id| of(id).and_then(|row| row.refetch))
     };
-    assert_eq!(due(first), Some(later));
-    assert_eq!(due(second), Timestamp::from_second(2).ok());
-    // It is neither a failure nor one that waits for somebody.
-    assert!(
-        kept.iter()
-            .all(|hook| hook.attempts == 0 && hook.error.is_none())
+    let (values, whole) = (Some(Extent::Values), Some(Extent::Whole));
+    assert_eq!(
+        owed(&[("5", Extent::Values), ("6", Extent::Whole)]).await,
+        [values, whole]
     );
-    assert_eq!(store.hook_counts().await.unwrap(), (2, 0));
+    // Told again, the most that was said counts.
+    let again = [
+        ("5", Extent::Values),
+        ("5", Extent::Whole),
+        ("6", Extent::Values),
+    ];
+    assert_eq!(owed(&again).await, [whole, whole]);
 }
 
 pub async fn notifications_are_read_by_endpoint_in_order(store: Arc<impl Store + HookStore>) {

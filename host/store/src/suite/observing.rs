@@ -27,7 +27,7 @@ pub async fn a_new_record_is_kept_and_must_be_planned(store: Arc<dyn Store>) {
     assert_eq!(stored.presence, Presence::Present);
     let queue = world.queue().await;
     assert_eq!(queue.len(), 1);
-    assert_eq!((queue[0].side, queue[0].refetch), (Side::A, false));
+    assert_eq!((queue[0].side, queue[0].refetch), (Side::A, None));
 }
 
 pub async fn a_field_that_was_not_read_keeps_its_value(store: Arc<dyn Store>) {

@@ -102,13 +102,13 @@ pub async fn an_opt_out_must_be_planned_by_the_other_syncs_of_the_record(store: 
     let queue = other.queue().await;
     assert_eq!(queue.len(), 1);
     assert_eq!((queue[0].side, &queue[0].id), (Side::B, &id("1")));
-    assert!(!queue[0].refetch);
+    assert_eq!(queue[0].refetch, None);
     // A fetch that is owed stays owed.
     other.drain().await;
     let owed = Change::MarkDirty {
         side: Side::B,
         ids: vec![id("1")],
-        refetch: true,
+        refetch: Some(Extent::Whole),
     };
     other.commit(vec![owed]).await;
     world

@@ -6,7 +6,7 @@ fn mark(ids: &[&str], refetch: bool) -> Change {
     Change::MarkDirty {
         side: Side::B,
         ids: ids.iter().map(|name| id(name)).collect(),
-        refetch,
+        refetch: refetch.then_some(Extent::Whole),
     }
 }
 
@@ -49,23 +49,60 @@ pub async fn an_owed_fetch_stays_owed_until_it_is_made(store: Arc<dyn Store>) {
     let owe = Change::MarkDirty {
         side: Side::A,
         ids: vec![id("1")],
-        refetch: true,
+        refetch: Some(Extent::Whole),
     };
     let mark = Change::MarkDirty {
         side: Side::A,
         ids: vec![id("1")],
-        refetch: false,
+        refetch: None,
     };
     world.commit(vec![owe, mark]).await;
-    assert!(world.queue().await[0].refetch);
+    let owed = Some(Extent::Whole);
+    assert_eq!(world.queue().await[0].refetch, owed);
+    let asked = world.queue().await;
     world
         .observe(Source::Listing, vec![person("1", json!({"age": 1}))])
         .await;
-    assert!(world.queue().await[0].refetch);
-    world
-        .observe(Source::Fetch, vec![person("1", json!({"age": 1}))])
-        .await;
+    assert_eq!(world.queue().await[0].refetch, owed);
+    // It was marked since it was asked for.
+    world.commit(vec![Change::Fetched(asked)]).await;
+    assert_eq!(world.queue().await[0].refetch, owed);
+    let asked = world.queue().await;
+    world.commit(vec![Change::Fetched(asked)]).await;
     assert_eq!(world.drain().await, [("1".to_owned(), false)]);
+}
+
+pub async fn what_is_known_of_consents_stays_where_values_are_read(store: Arc<dyn Store>) {
+    let world = World::new(store).await;
+    let consent = Consent {
+        channel: "email".to_owned(),
+        purpose: "marketing".to_owned(),
+        state: ConsentState::Unsubscribed,
+        at: None,
+        evidence: None,
+    };
+    let mut known = person("1", json!({"age": 1}));
+    known.entity.consents = vec![consent.clone()];
+    world.observe(Source::Fetch, vec![known]).await;
+    world.drain().await;
+    let values = |name: &str| Observed {
+        extent: Extent::Values,
+        ..person(name, json!({"age": 2}))
+    };
+    let receipt = world
+        .observe(Source::Fetch, vec![values("1"), values("2")])
+        .await;
+    // Of a record that is not known to be there, values are not enough.
+    assert_eq!((receipt.changed, receipt.refetch), (1, 1));
+    let seen = world.store.observations(&crm(), &[id("1"), id("2")]).await;
+    let seen = seen.unwrap();
+    assert_eq!(seen.len(), 1);
+    assert_eq!(seen[0].fields["age"], json!(2));
+    assert_eq!(seen[0].consents, [consent]);
+    assert_eq!(
+        world.drain().await,
+        [("1".to_owned(), false), ("2".to_owned(), true)]
+    );
 }
 
 pub async fn a_fetch_that_another_sync_owes_stays_owed(store: Arc<dyn Store>) {
@@ -78,15 +115,18 @@ pub async fn a_fetch_that_another_sync_owes_stays_owed(store: Arc<dyn Store>) {
         let owe = Change::MarkDirty {
             side: Side::A,
             ids: vec![id("1")],
-            refetch: true,
+            refetch: Some(Extent::Whole),
         };
         of.commit(vec![owe]).await;
     }
-    world
-        .observe(Source::Fetch, vec![person("1", json!({"age": 1}))])
-        .await;
-    assert!(!world.queue().await[0].refetch);
-    assert!(other.queue().await[0].refetch, "it may need other fields");
+    let asked = world.queue().await;
+    world.commit(vec![Change::Fetched(asked)]).await;
+    assert_eq!(world.queue().await[0].refetch, None);
+    assert_eq!(
+        other.queue().await[0].refetch,
+        Some(Extent::Whole),
+        "it may need other fields"
+    );
 }
 
 pub async fn a_position_is_never_given_twice(store: Arc<dyn Store>) {
@@ -116,7 +156,7 @@ pub async fn a_sync_that_registers_late_plans_what_is_known(store: Arc<dyn Store
         late.queue()
             .await
             .iter()
-            .all(|row| row.side == Side::B && !row.refetch)
+            .all(|row| row.side == Side::B && row.refetch.is_none())
     );
 }
 

@@ -16,7 +16,8 @@ use samspel_model::store::{
     subject,
 };
 use samspel_model::{
-    Base, ConsentState, FieldBase, Fields, Guard, Link, LinkId, Presence, RecordId, Removal, Side,
+    Base, ConsentState, Extent, FieldBase, Fields, Guard, Link, LinkId, Presence, RecordId,
+    Removal, Side,
 };
 use serde_json::{Value, json};
 
@@ -773,14 +774,14 @@ impl<'a> Batch<'a> {
             changes.push(Change::MarkDirty {
                 side,
                 ids,
-                refetch: false,
+                refetch: None,
             });
         }
         for (side, ids) in Side::BOTH.into_iter().zip(self.ask) {
             changes.push(Change::MarkDirty {
                 side,
                 ids,
-                refetch: true,
+                refetch: Some(Extent::Whole),
             });
         }
         changes.push(Change::Journal(self.journal));

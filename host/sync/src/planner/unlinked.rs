@@ -89,7 +89,7 @@ impl Batch<'_> {
             self.skip(row, Skip::NoKey);
             return;
         };
-        if !row.refetch && self.facts.survivor(side, &row.id).is_some() {
+        if row.refetch.is_none() && self.facts.survivor(side, &row.id).is_some() {
             // Another record says that this one was merged into it: a listing lags behind.
             self.ask_again(side, row.id.clone());
             self.done(row, Class::Noop, Vec::new());

@@ -13,7 +13,8 @@ use samspel_model::store::{
     Change, Conflict, Decision, Observed, Parked, RecordRestriction, Sequence, Source, Step,
 };
 use samspel_model::{
-    Absence, Base, ConsentState, Entity, Fields, Guard, Link, LinkId, RecordId, Side, Tombstone,
+    Absence, Base, ConsentState, Entity, Extent, Fields, Guard, Link, LinkId, RecordId, Side,
+    Tombstone,
 };
 use serde_json::json;
 
@@ -674,8 +675,11 @@ impl<'a> Settlement<'a> {
         }
         for side in Side::BOTH {
             for (ids, refetch) in [
-                (std::mem::take(&mut self.refetch[side.index()]), true),
-                (std::mem::take(&mut self.dirty[side.index()]), false),
+                (
+                    std::mem::take(&mut self.refetch[side.index()]),
+                    Some(Extent::Whole),
+                ),
+                (std::mem::take(&mut self.dirty[side.index()]), None),
             ] {
                 if !ids.is_empty() {
                     changes.push(Change::MarkDirty { side, ids, refetch });

@@ -320,6 +320,7 @@ impl Hand {
         let observed = Observed {
             entity,
             keys: Vec::new(),
+            extent: samspel_model::Extent::Whole,
         };
         let _ = Source::Listing;
         Observation {

@@ -29,9 +29,18 @@ pub(crate) struct Tried {
 }
 
 impl Tried {
+    /// Somebody told of records.
+    pub fn told(&mut self) {
+        self.news += 1;
+    }
+
     /// A commit succeeded.
     pub fn committed(&mut self, _: &Facts<'_>, notes: &Notes, findings: &mut Findings) {
-        if !notes.observed.is_empty() || notes.step == Step::Operate || notes.step == Step::Begin {
+        if !notes.observed.is_empty()
+            || !notes.values.is_empty()
+            || notes.step == Step::Operate
+            || notes.step == Step::Begin
+        {
             self.news += 1;
         }
         for intent in &notes.intents {

@@ -41,6 +41,11 @@ impl Work<'_> {
                     self.queue(&sync, side, id, refetch);
                 }
             }
+            Change::Fetched(rows) => {
+                for row in &rows {
+                    self.fetched(&sync, row);
+                }
+            }
             Change::Clean(rows) => {
                 for row in &rows {
                     if self.unqueue(&sync, row.side, &row.id, row.position) {
@@ -239,7 +244,7 @@ impl Work<'_> {
         }
         let committing = Arc::clone(&self.sync);
         for (place, record) in news {
-            self.queue_everywhere(&place, &record, false, Some(&committing));
+            self.queue_everywhere(&place, &record, None, Some(&committing));
         }
     }
 

@@ -1,11 +1,13 @@
 //! Registration, leases and forgetting a sync.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use samspel_model::hook::Hinted;
 use samspel_model::store::{Commit, Endpoint, Lease, Receipt, StoreError};
-use samspel_model::{Guard, Presence, Side};
+use samspel_model::{Extent, Guard, Presence, RecordId, Side};
 
 use super::state::{Holder, LeaseRow, Name, State, from};
 use super::work::Work;
@@ -125,12 +127,38 @@ impl State {
                 .collect();
             work.put(|state| &mut state.registered, key, place);
             for id in &present {
-                work.queue(&name, side, id, false);
+                work.queue(&name, side, id, None);
             }
         }
         // It is no commit.
         self.counters.sequence = counters.sequence;
         Ok(())
+    }
+
+    /// Records are marked in every sync on their endpoint. Tells the syncs.
+    pub fn told(&mut self, hinted: &[Hinted], at: Timestamp) -> Vec<String> {
+        let counters = self.counters;
+        // No sync has this name.
+        let mut work = Work::begin(self, Arc::from(""), at);
+        let mut syncs = BTreeSet::new();
+        for (endpoint, records) in hinted {
+            let place = Arc::new(endpoint.clone());
+            // In the order of their ids, each once.
+            let mut marked: BTreeMap<&RecordId, Extent> = BTreeMap::new();
+            for (id, extent) in records {
+                let known = marked.entry(id).or_insert(*extent);
+                *known = (*known).max(*extent);
+            }
+            for (id, extent) in marked {
+                work.queue_everywhere(&place, id, Some(extent), None);
+            }
+            let registered = work.state.syncs_on(&place).into_iter();
+            syncs.extend(registered.map(|(sync, _)| sync.to_string()));
+        }
+        // It is no commit.
+        self.counters.sequence = counters.sequence;
+        self.counters.at = counters.at;
+        syncs.into_iter().collect()
     }
 
     pub fn commit(&mut self, lease: &Lease, commit: Commit) -> Result<Receipt, StoreError> {

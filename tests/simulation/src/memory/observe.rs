@@ -8,7 +8,7 @@ use samspel_model::record::content_hash;
 use samspel_model::store::{
     Endpoint, Observation, Observed, RecordRestriction, Sequence, Source, forgotten_opt_outs,
 };
-use samspel_model::{Absence, Guard, Presence, RecordId, Revision, Tombstone};
+use samspel_model::{Absence, Extent, Guard, Presence, RecordId, Revision, Tombstone};
 
 use super::state::{Key, Place, Row, from};
 use super::work::Work;
@@ -24,8 +24,6 @@ pub(super) struct Reading {
 /// What a reading does to the queues, at its end.
 #[derive(Default)]
 struct Outcome {
-    /// As they were read, in order.
-    settled: Vec<RecordId>,
     changed: Vec<RecordId>,
     refetch: Vec<RecordId>,
     /// Opt-outs that a record no longer shows.
@@ -55,23 +53,22 @@ pub(super) fn observe(
         .flat_map(|(merged, into)| in_force(work, &reading.place, merged, into))
         .collect();
     work.restrict(inherited);
-    if reading.source == Source::Fetch {
-        for id in &outcome.settled {
-            fetched(work, &reading.place, id);
-        }
-    }
     let committing = Arc::clone(&work.sync);
     let except = (reading.source == Source::Write).then_some(&committing);
     for id in &outcome.changed {
-        work.queue_everywhere(&reading.place, id, false, except);
+        work.queue_everywhere(&reading.place, id, None, except);
     }
     for id in &outcome.refetch {
-        work.queue_everywhere(&reading.place, id, true, None);
+        work.queue_everywhere(&reading.place, id, Some(Extent::Whole), None);
     }
 }
 
 fn record(work: &mut Work<'_>, reading: &Reading, observed: Observed, outcome: &mut Outcome) {
-    let Observed { entity, keys } = observed;
+    let Observed {
+        mut entity,
+        keys,
+        extent,
+    } = observed;
     let id = entity.id.clone();
     let number = work.receipt.sequence;
     let written = |before: Option<Sequence>| match reading.source {
@@ -79,7 +76,19 @@ fn record(work: &mut Work<'_>, reading: &Reading, observed: Observed, outcome: &
         Source::Fetch => before.max(Some(reading.sent)),
         Source::Listing => before,
     };
-    let Some(known) = row(work, &reading.place, &id) else {
+    let known = row(work, &reading.place, &id);
+    if extent == Extent::Values {
+        let present = known.as_ref().map(|known| &known.seen);
+        match present.filter(|seen| seen.presence == Presence::Present) {
+            Some(seen) => entity.consents = seen.consents.clone(),
+            None => {
+                work.receipt.refetch += 1;
+                outcome.refetch.push(id);
+                return;
+            }
+        }
+    }
+    let Some(known) = known else {
         let absorbed = entity.aliases.iter();
         outcome
             .merged
@@ -167,7 +176,6 @@ fn record(work: &mut Work<'_>, reading: &Reading, observed: Observed, outcome: &
     if returned || rewritten {
         now.changed = number;
     }
-    outcome.settled.push(id.clone());
     if returned || rewritten || renamed {
         work.receipt.changed += 1;
         outcome.changed.push(id);
@@ -224,7 +232,6 @@ fn tombstone(work: &mut Work<'_>, reading: &Reading, tombstone: Tombstone, outco
         now.seen.revision = revision;
         now.seen.modified = None;
     }
-    outcome.settled.push(id.clone());
     if differs {
         work.receipt.changed += 1;
         outcome.changed.push(id);
@@ -344,24 +351,6 @@ pub(super) fn forget(work: &mut Work<'_>, place: &Place, id: &RecordId) {
     }
 }
 
-/// A fetch that the committing sync owed was made. What others owe stays owed: they may need other fields.
-fn fetched(work: &mut Work<'_>, place: &Place, id: &RecordId) {
-    let own = Arc::clone(&work.sync);
-    let of_own = work.state.syncs_on(place).into_iter();
-    for (sync, side) in of_own.filter(|(sync, _)| *sync == own) {
-        let slot = (Arc::clone(&sync), side, id.clone());
-        let Some(position) = work.state.queued.get(&slot).copied() else {
-            continue;
-        };
-        let key = (sync, position);
-        if let Some(row) = work.state.queue.get(&key).filter(|row| row.refetch) {
-            let mut row = row.clone();
-            row.refetch = false;
-            work.put(|state| &mut state.queue, key, row);
-        }
-    }
-}
-
 /// See [`samspel_model::store::Change::Seen`].
 pub(super) fn seen(
     work: &mut Work<'_>,
@@ -382,7 +371,7 @@ pub(super) fn seen(
             }
             _ => {
                 work.receipt.refetch += 1;
-                work.queue_everywhere(&place, &id, true, None);
+                work.queue_everywhere(&place, &id, Some(Extent::Whole), None);
             }
         }
     }

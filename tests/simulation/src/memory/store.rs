@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use samspel_model::hook::Hinted;
 use samspel_model::intent::{Effect, Intent};
 use samspel_model::journal::JournalEntry;
 use samspel_model::store::{
@@ -19,6 +20,7 @@ use samspel_model::{Link, LinkId, Presence, RecordId, Side, Store};
 
 use super::MemoryStore;
 use super::state::{Name, from, of_sync};
+use crate::tier::Told;
 
 /// A page's length; what does not fit into the address space is everything.
 fn length(limit: u32) -> usize {
@@ -42,6 +44,15 @@ where
     rows.sort_by_key(|row| at(row).as_microsecond());
     let rows = rows.into_iter().skip(skipped(offset)).take(length(limit));
     rows.cloned().collect()
+}
+
+#[async_trait]
+impl Told for MemoryStore {
+    async fn told(&self, hinted: Vec<Hinted>, at: Timestamp) -> Result<Vec<String>, StoreError> {
+        self.write("marking what a notification is about", |state| {
+            Ok(state.told(&hinted, at))
+        })
+    }
 }
 
 #[async_trait]
@@ -105,16 +116,16 @@ impl Store for MemoryStore {
         sync: &str,
         side: Side,
         ids: &[RecordId],
-    ) -> Result<Vec<RecordId>, StoreError> {
+    ) -> Result<Vec<Dirty>, StoreError> {
         let name: Name = Arc::from(sync);
         self.read(|state| {
-            let owed = |id: &&RecordId| {
-                let slot = (Arc::clone(&name), side, (*id).clone());
-                let position = state.queued.get(&slot);
-                let row = position.and_then(|at| state.queue.get(&(Arc::clone(&name), *at)));
-                row.is_some_and(|row| row.refetch)
+            let owed = |id: &RecordId| {
+                let slot = (Arc::clone(&name), side, id.clone());
+                let position = state.queued.get(&slot)?;
+                let row = state.queue.get(&(Arc::clone(&name), *position))?;
+                row.refetch.is_some().then(|| row.clone())
             };
-            once(ids).into_iter().filter(owed).cloned().collect()
+            once(ids).into_iter().filter_map(owed).collect()
         })
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use samspel_model::store::{Dirty, Receipt};
-use samspel_model::{RecordId, Side};
+use samspel_model::{Extent, RecordId, Side};
 
 use super::state::{Counters, Name, Place, State};
 
@@ -82,7 +82,7 @@ impl<'s> Work<'s> {
     }
 
     /// Puts a record at the end of a queue. A fetch that is owed stays owed, and who waits waits since then.
-    pub fn queue(&mut self, sync: &Name, side: Side, id: &RecordId, refetch: bool) {
+    pub fn queue(&mut self, sync: &Name, side: Side, id: &RecordId, refetch: Option<Extent>) {
         let slot = (Arc::clone(sync), side, id.clone());
         let old = self
             .state
@@ -101,11 +101,28 @@ impl<'s> Work<'s> {
             position,
             side,
             id: id.clone(),
-            refetch: refetch || old.is_some_and(|(_, refetch, _)| refetch),
+            refetch: refetch.max(old.and_then(|(_, refetch, _)| refetch)),
             since: old.map_or(self.at, |(.., since)| since),
         };
         self.put(|state| &mut state.queue, (Arc::clone(sync), position), row);
         self.put(|state| &mut state.queued, slot, position);
+    }
+
+    /// What a record owed was asked for, unless it was put into the queue after that.
+    pub fn fetched(&mut self, sync: &Name, asked: &Dirty) {
+        let slot = (Arc::clone(sync), asked.side, asked.id.clone());
+        let known = self.state.queued.get(&slot).copied();
+        let Some(position) = known.filter(|position| *position <= asked.position) else {
+            return;
+        };
+        let key = (Arc::clone(sync), position);
+        if let Some(row) = self.state.queue.get(&key).cloned() {
+            let row = Dirty {
+                refetch: None,
+                ..row
+            };
+            self.put(|state| &mut state.queue, key, row);
+        }
     }
 
     /// Takes a record out of a queue, unless it was put there after a position. Whether it was taken out.
@@ -125,7 +142,7 @@ impl<'s> Work<'s> {
         &mut self,
         place: &Place,
         id: &RecordId,
-        refetch: bool,
+        refetch: Option<Extent>,
         except: Option<&Name>,
     ) {
         for (sync, side) in self.state.syncs_on(place) {

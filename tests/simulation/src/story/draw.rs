@@ -1,6 +1,6 @@
 //! Drawing a story from a seed.
 
-use samspel_model::{ConsentState, Side};
+use samspel_model::{ConsentState, Extent, Side};
 
 use crate::agreement::Agreement;
 use crate::chance::{Chance, Stream};
@@ -290,6 +290,11 @@ impl Teller {
             if self.chance.percent(50) {
                 persons.push(persons[0]);
             }
+            let extent = if self.chance.percent(40) {
+                Extent::Values
+            } else {
+                Extent::Whole
+            };
             let after = self.short();
             self.tell(
                 after,
@@ -297,6 +302,7 @@ impl Teller {
                     sync,
                     side,
                     persons,
+                    extent,
                 },
             );
         }

@@ -4,7 +4,7 @@
 mod draw;
 mod tell;
 
-use samspel_model::Side;
+use samspel_model::{Extent, Side};
 
 use crate::agreement::Agreement;
 use crate::failpoint::Failpoint;
@@ -77,6 +77,8 @@ pub(crate) enum Act {
         side: Side,
         /// Whose records.
         persons: Vec<usize>,
+        /// How much of them may have changed.
+        extent: Extent,
     },
     /// A run is told to end early.
     Stop {

@@ -33,7 +33,11 @@ impl fmt::Display for Act {
                 sync,
                 side,
                 persons,
-            } => write!(f, "sync {sync} gets hints about {persons:?} on side {side}"),
+                extent,
+            } => write!(
+                f,
+                "sync {sync} gets hints about {persons:?} on side {side} ({extent:?})"
+            ),
             Self::Stop { sync } => write!(f, "sync {sync} is told to stop"),
             Self::Crash { at, after: 0 } => write!(f, "the process will die {at}"),
             Self::Crash { at, after } => {

@@ -239,6 +239,7 @@ impl Connector for SimConnector {
         _: &str,
         ids: &[RecordId],
         _: Option<&[String]>,
+        extent: samspel_model::Extent,
     ) -> Result<Vec<Fetched>, Failure> {
         let under = self.begin(Call::Fetch, |_| true).await;
         if let Some(failure) = self.refused(&under) {
@@ -260,13 +261,19 @@ impl Connector for SimConnector {
                     if unread == Some(index) {
                         return Fetched::Failed("it cannot be read now".to_owned());
                     }
-                    let (answer, shown) = system.fetched(id);
+                    let (mut answer, shown) = system.fetched(id);
                     shows.extend(shown);
+                    if let (Fetched::Found(entity), samspel_model::Extent::Values) =
+                        (&mut answer, extent)
+                    {
+                        entity.consents.clear();
+                    }
                     answer
                 })
                 .collect()
         });
-        self.answer(&shows, || format!("fetch {ids:?}")).await;
+        self.answer(&shows, || format!("fetch {ids:?} ({extent:?})"))
+            .await;
         Ok(answers)
     }
 

@@ -3,7 +3,7 @@
 use samspel_model::intent::{Effect, Intent};
 use samspel_model::journal::JournalKind;
 use samspel_model::store::{Conflict, subject};
-use samspel_model::{Entity, Fetched, RecordId, Side};
+use samspel_model::{Entity, Extent, Fetched, RecordId, Side};
 use serde_json::json;
 
 use super::Settlement;
@@ -136,7 +136,13 @@ impl Settlement<'_> {
     /// Whether a record that is said to have the same key is found by ours, so that planning again leads somewhere.
     async fn reads_as_match(&mut self, intent: &Intent, id: &RecordId) -> Result<bool, SyncError> {
         let wanted = self.context.policy().match_key(self.side, &intent.patch);
-        let fetched = fetch(self.context, self.side, std::slice::from_ref(id)).await?;
+        let fetched = fetch(
+            self.context,
+            self.side,
+            std::slice::from_ref(id),
+            Extent::Whole,
+        )
+        .await?;
         Ok(fetched.answers.into_iter().any(|(_, answer)| match answer {
             Fetched::Found(entity) => {
                 self.context.policy().match_key(self.side, &entity.fields) == wanted
