@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 
 use samspel_model::descriptor::AuthKind;
 use samspel_model::{
-    Absence, Access, Connector, DeleteVisibility, Failure, Fetched, ReadMode, Role, WriteOp,
+    Absence, Access, Connector, DeleteVisibility, Extent, Failure, Fetched, ReadMode, RecordId,
+    Role, WriteOp,
 };
 use samspel_scenarios::account::{create, written};
 use samspel_scenarios::{Account, Image, Setup, Workbench};
@@ -381,6 +382,30 @@ async fn a_change_that_the_index_shows_late_is_told_late_and_not_lost() {
     account.later(4);
     reading = account.changes(&reading.cursor, 10).await;
     assert_eq!(reading.record(&early).unwrap().fields["city"], "Lund");
+}
+
+#[tokio::test]
+async fn consents_cost_a_request_that_values_do_not() {
+    let account = seeded(30).await;
+    let contact = id(&account.dump()[4]);
+    let ids = [RecordId::from(contact.as_str())];
+    let fields = ["email".to_owned(), "firstname".to_owned()];
+    let mut cost = Vec::new();
+    for extent in [Extent::Whole, Extent::Values] {
+        let before = account.connector.stats().requests;
+        let answers = account
+            .connector
+            .fetch(account.collection, &ids, Some(&fields), extent)
+            .await
+            .unwrap();
+        cost.push(account.connector.stats().requests - before);
+        let [Fetched::Found(entity)] = answers.as_slice() else {
+            panic!("{answers:?}");
+        };
+        assert!(entity.fields.contains_key("firstname"));
+        assert_eq!(entity.consents.is_empty(), extent == Extent::Values);
+    }
+    assert_eq!(cost, [2, 1]);
 }
 
 #[tokio::test]

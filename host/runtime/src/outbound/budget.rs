@@ -297,6 +297,24 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn a_request_that_would_wait_is_waited_for_before_it_is_made() {
+        // One at once, and then one in 20 ms.
+        let limit = RateLimit {
+            requests: 5,
+            per_ms: 100,
+            concurrent: 0,
+        };
+        let limits = Limits::default();
+        let call = Call::new(&limits);
+        let budget = Budget::new(&limits, Some(&[limit]));
+        let patience = Duration::from_secs(1);
+        assert!(!budget.ready(patience).await, "nothing was asked for yet");
+        drop(budget.enter(&call).await.unwrap());
+        assert!(budget.ready(patience).await);
+        assert!(!budget.ready(patience).await, "the wait is over");
+    }
+
     #[test]
     fn zero_is_no_limit() {
         for (requests, per_ms) in [(0, 1_000), (10, 0)] {
