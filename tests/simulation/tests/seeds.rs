@@ -36,26 +36,19 @@ fn a_few_seeds_break_no_invariant_on_sqlite() {
     assert!(summary.found.is_empty(), "{:#?}", summary.found);
 }
 
-/// A create was applied and its answer lost, and the address of its source changed before it was found: in 17955 the
-/// search for it lags behind, in 20214 somebody has edited what was made.
+/// A create was applied and its answer lost, and the address of its source changed before it was found.
 #[test]
 fn a_create_whose_answer_was_lost_is_not_made_again_under_another_key() {
-    for (seed, tried, found) in [
-        (17_955, "p4@example.org", "b006"),
-        (20_214, "P1@Example.org", "b006"),
-    ] {
-        let played = replay(seed, Tier::Memory, 0).unwrap();
-        assert!(played.violation.is_none(), "{:?}", played.violation);
-        let asked = format!("\"{tried}\"");
-        let looked = |line: &&String| line.contains(" B: find ") && line.contains(&asked);
-        let last = played.trace.iter().rfind(looked);
-        // Its story is still that one: what was made is found under the key that it was made with.
-        assert!(
-            last.is_some_and(|line| line.contains(found)),
-            "seed {seed} tells another story by now; take another one that breaks without the guard \
-             `LostCreateIsRemembered`"
-        );
-    }
+    let played = replay(5_427, Tier::Memory, 0).unwrap();
+    assert!(played.violation.is_none(), "{:?}", played.violation);
+    let looked =
+        |line: &&String| line.contains(" B: find ") && line.contains("\"P2@Example.org\"");
+    let last = played.trace.iter().rfind(looked);
+    // Its story is still that one: what was made is found under the key that it was made with.
+    assert!(
+        last.is_some_and(|line| line.contains("b002")),
+        "seed 5427 tells another story by now; take another one that breaks without the guard `LostCreateIsRemembered`"
+    );
 }
 
 #[test]
