@@ -41,8 +41,7 @@ fn a_few_seeds_break_no_invariant_on_sqlite() {
 fn a_create_whose_answer_was_lost_is_not_made_again_under_another_key() {
     let played = replay(5_427, Tier::Memory, 0).unwrap();
     assert!(played.violation.is_none(), "{:?}", played.violation);
-    let looked =
-        |line: &&String| line.contains(" B: find ") && line.contains("\"P2@Example.org\"");
+    let looked = |line: &&String| line.contains(" B: find ") && line.contains("\"P2@Example.org\"");
     let last = played.trace.iter().rfind(looked);
     // Its story is still that one: what was made is found under the key that it was made with.
     assert!(

@@ -190,19 +190,23 @@ async fn batches(service: &Arc<Service>, endpoint: &str) -> Result<Option<Timest
             return Ok(next);
         };
         after = last.position;
+        // Who comes meanwhile wakes the task again.
+        let is_last = found.len() < BATCH as usize;
         let now = Timestamp::now();
         let (due, later): (Vec<Hook>, Vec<Hook>) = found
             .into_iter()
             .partition(|hook| hook.due.is_none_or(|due| due <= now));
         next = later.iter().filter_map(|hook| hook.due).chain(next).min();
-        if due.is_empty() {
-            continue;
+        if !due.is_empty() {
+            let Ok(_permit) = service.hooks.permits.acquire().await else {
+                return Ok(next);
+            };
+            let retried = batch(service, endpoint, due).await?;
+            next = retried.into_iter().chain(next).min();
         }
-        let Ok(_permit) = service.hooks.permits.acquire().await else {
+        if is_last {
             return Ok(next);
-        };
-        let retried = batch(service, endpoint, due).await?;
-        next = retried.into_iter().chain(next).min();
+        }
     }
 }
 
