@@ -108,10 +108,10 @@ impl Disk for SqliteDisk {
 
 #[async_trait]
 impl Told for Blocking {
-    async fn told(&self, hinted: Vec<Hinted>, at: Timestamp) -> Result<Vec<String>, StoreError> {
+    async fn told(&self, hinted: Vec<Hinted>, at: Timestamp) -> Result<(), StoreError> {
         let store = self.store()?;
         done(&self.runtime, async move {
-            store.hooks_understood(&[], &hinted, at).await
+            store.hooks_understood(&[], &hinted, at).await.map(drop)
         })
     }
 }

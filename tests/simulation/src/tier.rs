@@ -19,7 +19,7 @@ pub(crate) trait Disk: Send + Sync {
 #[async_trait]
 pub(crate) trait Told: Store {
     /// See [`samspel_model::hook::HookStore::hooks_understood`].
-    async fn told(&self, hinted: Vec<Hinted>, at: Timestamp) -> Result<Vec<String>, StoreError>;
+    async fn told(&self, hinted: Vec<Hinted>, at: Timestamp) -> Result<(), StoreError>;
 }
 
 /// What a process opened.

@@ -1,6 +1,6 @@
 //! Registration, leases and forgetting a sync.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -135,12 +135,11 @@ impl State {
         Ok(())
     }
 
-    /// Records are marked in every sync on their endpoint. Tells the syncs.
-    pub fn told(&mut self, hinted: &[Hinted], at: Timestamp) -> Vec<String> {
+    /// Records are marked in every sync on their endpoint.
+    pub fn told(&mut self, hinted: &[Hinted], at: Timestamp) {
         let counters = self.counters;
         // No sync has this name.
         let mut work = Work::begin(self, Arc::from(""), at);
-        let mut syncs = BTreeSet::new();
         for (endpoint, records) in hinted {
             let place = Arc::new(endpoint.clone());
             // In the order of their ids, each once.
@@ -152,13 +151,10 @@ impl State {
             for (id, extent) in marked {
                 work.queue_everywhere(&place, id, Some(extent), None);
             }
-            let registered = work.state.syncs_on(&place).into_iter();
-            syncs.extend(registered.map(|(sync, _)| sync.to_string()));
         }
         // It is no commit.
         self.counters.sequence = counters.sequence;
         self.counters.at = counters.at;
-        syncs.into_iter().collect()
     }
 
     pub fn commit(&mut self, lease: &Lease, commit: Commit) -> Result<Receipt, StoreError> {

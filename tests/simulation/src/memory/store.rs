@@ -48,9 +48,10 @@ where
 
 #[async_trait]
 impl Told for MemoryStore {
-    async fn told(&self, hinted: Vec<Hinted>, at: Timestamp) -> Result<Vec<String>, StoreError> {
+    async fn told(&self, hinted: Vec<Hinted>, at: Timestamp) -> Result<(), StoreError> {
         self.write("marking what a notification is about", |state| {
-            Ok(state.told(&hinted, at))
+            state.told(&hinted, at);
+            Ok(())
         })
     }
 }
