@@ -146,8 +146,13 @@ pub fn merge_consent(
     for side in Side::BOTH {
         let since = base.and_then(|base| base.since[side.index()]);
         let again = since.is_some() && said[side.index()].and_then(opted_out) > since;
+        let is_news = image(side) != Some(&ConsentState::Unsubscribed) || again;
+        // Some remotes keep an opt-out with an address, and forget it with that.
+        let other = side.other();
+        let is_forgotten = image(other) == Some(&ConsentState::Unsubscribed)
+            && state(other) == ConsentState::Unspecified;
         if state(side) == ConsentState::Unsubscribed
-            && (image(side) != Some(&ConsentState::Unsubscribed) || again || verdict == Some(side))
+            && (is_news || is_forgotten || verdict == Some(side))
         {
             let account = &policy.accounts[side.index()];
             raise(&mut decision.restriction, account, said[side.index()], now);

@@ -3,6 +3,7 @@
 
 mod support;
 
+use samspel_engine::consent::Restrictions;
 use samspel_engine::plan::differences;
 use samspel_engine::settle;
 use samspel_model::intent::{Effect, Intent};
@@ -70,6 +71,21 @@ fn an_opt_out_that_both_sides_forget_is_written_to_both() {
     world.settle(&policy(SPEC));
     for side in Side::BOTH {
         assert_eq!(world.state(side), ConsentState::Unsubscribed);
+    }
+}
+
+#[test]
+fn an_opt_out_that_one_side_forgets_is_told_again_although_none_is_stored() {
+    for forgets in Side::BOTH {
+        let mut world = pair();
+        let says = forgets.other();
+        world.say(says, consent(ConsentState::Unsubscribed, Some(EARLY)));
+        world.settle(&policy(SPEC));
+        // It was lifted by an opt-in that the side has forgotten with the address that it belonged to.
+        world.restricted = Restrictions::default();
+        world.seen[forgets.index()].consents.clear();
+        world.step(&policy(SPEC));
+        assert_eq!(world.state(forgets), ConsentState::Unsubscribed);
     }
 }
 

@@ -262,16 +262,14 @@ impl Context {
     pub async fn still_leased(&self) -> Result<(), SyncError> {
         let now = self.now();
         let ttl = self.parts.lease_ttl;
-        let known_until = {
-            let mut renewed = self.renewed.lock().unwrap_or_else(PoisonError::into_inner);
-            let fresh = now.duration_since(*renewed).unsigned_abs() < ttl / 2;
-            if !fresh {
-                *renewed = now;
-            }
-            fresh
+        let is_fresh = {
+            let renewed = self.renewed.lock().unwrap_or_else(PoisonError::into_inner);
+            now.duration_since(*renewed).unsigned_abs() < ttl / 2
         };
-        if !known_until && Guard::LeaseFence.stands() {
+        if !is_fresh && Guard::LeaseFence.stands() {
             self.store().renew_lease(&self.lease, now, ttl).await?;
+            // Only now: whoever asks meanwhile must not go on before it is known.
+            *self.renewed.lock().unwrap_or_else(PoisonError::into_inner) = now;
         }
         Ok(())
     }

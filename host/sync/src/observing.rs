@@ -1,7 +1,7 @@
 //! What follows from something that is about to be stored, in the same commit: opt-outs that it shows are in force from
 //! then on, and the journal tells which of its values writes under way overwrite.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -10,7 +10,7 @@ use samspel_engine::{consent, settle};
 use samspel_model::intent::Intent;
 use samspel_model::journal::{JournalEntry, JournalKind};
 use samspel_model::link::Restriction;
-use samspel_model::store::{Change, Observation, Observed, RecordRestriction};
+use samspel_model::store::{Change, Observation, Observed, RecordRestriction, Sequence, Step};
 use samspel_model::{Absence, Consent, ConsentState, Guard, Link, RecordId, Side, Tombstone};
 use serde_json::{Value, json};
 
@@ -27,13 +27,28 @@ pub struct Lost {
     pub value: Value,
 }
 
+/// The writes of other syncs that were looked at before something read was stored. One that is decided between the two was
+/// decided on what was known before.
+pub struct LookedAt {
+    side: Side,
+    read: Vec<RecordId>,
+    then: Sequence,
+    writes: HashSet<String>,
+}
+
 /// An opt-out of a record.
 type OptOut<'p> = (RecordId, &'p ConsentRule, Restriction);
 
 impl Context {
     /// What was read is about to be stored: the journal tells which of it writes under way will overwrite, those of other
-    /// syncs too. When they are settled, what they overwrote may be forgotten here.
-    pub async fn losers(&self, side: Side, read: &[Observed]) -> Result<Change, SyncError> {
+    /// syncs too. When they are settled, what they overwrote may be forgotten here. Once it is stored,
+    /// [`losers_meanwhile`](Self::losers_meanwhile) looks again.
+    pub async fn losers(
+        &self,
+        side: Side,
+        read: &[Observed],
+    ) -> Result<(Change, LookedAt), SyncError> {
+        let then = self.store().sequence();
         let mut lost = Vec::new();
         {
             let mut in_flight = self.in_flight();
@@ -50,9 +65,64 @@ impl Context {
                 ..self.loser(side, &lost)
             })
             .collect();
-        let to_others = self.lost_to_others(side, read).await?;
+        let (to_others, writes) = self.lost_to_others(side, read).await?;
         entries.extend(to_others.iter().map(|lost| self.loser(side, lost)));
-        Ok(Change::Journal(entries))
+        let looked_at = LookedAt {
+            side,
+            read: read.iter().map(|one| one.entity.id.clone()).collect(),
+            then,
+            writes,
+        };
+        Ok((Change::Journal(entries), looked_at))
+    }
+
+    /// What was read is stored: the journal tells which of it is overwritten by writes of other syncs that were decided since
+    /// it was looked at. Those that are decided from now on know it.
+    pub async fn losers_meanwhile(&self, step: Step, looked_at: LookedAt) -> Result<(), SyncError> {
+        let LookedAt {
+            side,
+            read,
+            then,
+            writes: known,
+        } = looked_at;
+        let alone = self.store().sequence() <= then + 1;
+        if alone || read.is_empty() || !Guard::LoserIsJournalled.stands() {
+            return Ok(());
+        }
+        let endpoint = self.endpoint(side);
+        let mut writes = self
+            .store()
+            .writes_of_others(self.name(), endpoint, &read)
+            .await?;
+        writes.retain(|intent| !known.contains(&intent.id));
+        if writes.is_empty() {
+            return Ok(());
+        }
+        let stored = self.store().observations(endpoint, &read).await?;
+        let mut entries = Vec::new();
+        for mut intent in writes {
+            // There it may be the other side.
+            intent.target = side;
+            let intent = Arc::new(intent);
+            let of = stored
+                .iter()
+                .find(|seen| Some(&seen.id) == intent.effect.target_record());
+            let fields = of
+                .into_iter()
+                .flat_map(|seen| settle::overwritten(&intent, &seen.fields, None, self.policy()));
+            entries.extend(fields.map(|(field, value)| {
+                let lost = Lost {
+                    intent: Arc::clone(&intent),
+                    field,
+                    value: value.clone(),
+                };
+                self.loser(side, &lost)
+            }));
+        }
+        if !entries.is_empty() {
+            self.commit(step, vec![Change::Journal(entries)]).await?;
+        }
+        Ok(())
     }
 
     fn loser(&self, side: Side, lost: &Lost) -> JournalEntry {
@@ -71,19 +141,24 @@ impl Context {
         }
     }
 
-    /// What is new in what was read, and is overwritten by a write of another sync.
-    async fn lost_to_others(&self, side: Side, read: &[Observed]) -> Result<Vec<Lost>, SyncError> {
+    /// What is new in what was read, and is overwritten by a write of another sync; and the writes that were looked at.
+    async fn lost_to_others(
+        &self,
+        side: Side,
+        read: &[Observed],
+    ) -> Result<(Vec<Lost>, HashSet<String>), SyncError> {
         let ids: Vec<RecordId> = read.iter().map(|one| one.entity.id.clone()).collect();
         if ids.is_empty() || !Guard::LoserIsJournalled.stands() {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), HashSet::new()));
         }
         let endpoint = self.endpoint(side);
         let writes = self
             .store()
             .writes_of_others(self.name(), endpoint, &ids)
             .await?;
+        let looked_at = writes.iter().map(|intent| intent.id.clone()).collect();
         if writes.is_empty() {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), looked_at));
         }
         let known: HashMap<RecordId, Observation> = self
             .store()
@@ -116,7 +191,7 @@ impl Context {
                 }
             }
         }
-        Ok(told)
+        Ok((told, looked_at))
     }
 
     /// What was read is about to be stored: opt-outs are in force from then on, for the records and their partners, whoever

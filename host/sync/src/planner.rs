@@ -222,11 +222,17 @@ async fn refetch(context: &Arc<Context>, rows: Vec<Dirty>) -> Result<Vec<Dirty>,
         let asked = rows.iter().filter(|row| row.refetch.is_some());
         let read = asked.filter(|row| !unread.contains(&(row.side, row.id.clone())));
         let mut changes = vec![Change::Fetched(read.cloned().collect())];
+        let mut looked_at = Vec::with_capacity(answers.len());
         for (side, fetched) in answers {
-            changes.extend(observe_fetched(context, side, fetched, None).await?);
+            let (seen, looked) = observe_fetched(context, side, fetched, None).await?;
+            changes.extend(seen);
+            looked_at.push(looked);
         }
         changes.retain(|change| !change.is_empty());
         context.commit(Step::Refetch, changes).await?;
+        for looked in looked_at {
+            context.losers_meanwhile(Step::Refetch, looked).await?;
+        }
     }
     Ok(rows
         .into_iter()

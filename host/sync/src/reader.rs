@@ -15,6 +15,7 @@ use samspel_model::{
 
 use crate::context::Context;
 use crate::error::SyncError;
+use crate::observing::LookedAt;
 use crate::retry::retry;
 
 /// How often a page is asked for anew with half as many records, where the sandbox ended the call.
@@ -361,6 +362,7 @@ impl Reader {
         let in_snapshot = ids_only || self.stage == Stage::Full;
         let count = (page.records.len() + page.tombstones.len()) as u64;
         let mut changes = Vec::with_capacity(3);
+        let mut looked_at = None;
         let alone = context.observing(self.side).await;
         if ids_only && let Some(snapshot) = number {
             changes.push(Change::Seen {
@@ -374,7 +376,9 @@ impl Reader {
                 .into_iter()
                 .map(|entity| context.observed(self.side, entity))
                 .collect();
-            changes.push(context.losers(self.side, &records).await?);
+            let (losers, looked) = context.losers(self.side, &records).await?;
+            changes.push(losers);
+            looked_at = Some(looked);
             let seen: Vec<&Observed> = records.iter().collect();
             let opt_outs = context
                 .opt_outs(self.side, &seen, &page.tombstones, &[])
@@ -401,6 +405,9 @@ impl Reader {
         }
         let receipt = context.commit(Step::Page, changes).await?;
         drop(alone);
+        if let Some(looked_at) = looked_at {
+            context.losers_meanwhile(Step::Page, looked_at).await?;
+        }
         Ok(Stored::new(count, receipt))
     }
 
@@ -461,7 +468,8 @@ impl Reader {
             .map(|(id, _)| id.clone())
             .collect();
         let _alone = context.observing(self.side).await;
-        let mut changes = observe_fetched(context, self.side, fetched, Some(number)).await?;
+        let (mut changes, looked_at) =
+            observe_fetched(context, self.side, fetched, Some(number)).await?;
         changes.push(Change::MarkDirty {
             side: self.side,
             ids: unread,
@@ -469,6 +477,7 @@ impl Reader {
         });
         changes.retain(|change| !change.is_empty());
         let receipt = context.commit(Step::Missing, changes).await?;
+        context.losers_meanwhile(Step::Missing, looked_at).await?;
         self.stage = Stage::Missing { after: Some(last) };
         Ok(Stored::new(0, receipt))
     }
@@ -509,13 +518,14 @@ pub async fn fetch(
     })
 }
 
-/// What was fetched, to be stored while nobody else stores what the side holds. Answers that failed say nothing.
+/// What was fetched, to be stored while nobody else stores what the side holds. Answers that failed say nothing. Once it is
+/// stored, [`Context::losers_meanwhile`] looks again.
 pub async fn observe_fetched(
     context: &Context,
     side: Side,
     fetched: FetchedRecords,
     snapshot: Option<Sequence>,
-) -> Result<Vec<Change>, SyncError> {
+) -> Result<(Vec<Change>, LookedAt), SyncError> {
     let mut records = Vec::new();
     let mut tombstones = Vec::new();
     for (id, answer) in fetched.answers {
@@ -547,18 +557,16 @@ pub async fn observe_fetched(
     }
     let seen: Vec<&Observed> = records.iter().collect();
     let opt_outs = context.opt_outs(side, &seen, &tombstones, &[]).await?;
-    Ok(vec![
-        context.losers(side, &records).await?,
-        opt_outs,
-        Change::Observe {
-            endpoint: context.endpoint(side).clone(),
-            source: Source::Fetch,
-            sent: fetched.sent,
-            snapshot,
-            records,
-            tombstones,
-        },
-    ])
+    let (losers, looked_at) = context.losers(side, &records).await?;
+    let observe = Change::Observe {
+        endpoint: context.endpoint(side).clone(),
+        source: Source::Fetch,
+        sent: fetched.sent,
+        snapshot,
+        records,
+        tombstones,
+    };
+    Ok((vec![losers, opt_outs, observe], looked_at))
 }
 
 /// The fields of a side that the sync needs; `None`: all of them.

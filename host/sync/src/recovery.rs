@@ -13,7 +13,8 @@ use samspel_engine::{Policy, settle};
 use samspel_model::intent::{Effect, Intent};
 use samspel_model::store::{Source, Step};
 use samspel_model::{
-    Entity, Extent, Fetched, Fields, Guard, Outcome, RecordId, Side, Update, WriteOp,
+    Absence, Entity, Extent, Fetched, Fields, Guard, LinkId, Outcome, RecordId, Side, Update,
+    WriteOp,
 };
 use serde_json::Value;
 
@@ -180,6 +181,7 @@ async fn find_out_creates(
             .map(|link| link.record(side).clone())
             .collect()
     };
+    let partners = partners(context, side.other(), &intents).await?;
     let mut taken: HashSet<RecordId> = HashSet::new();
     let mut resolutions = Vec::with_capacity(intents.len());
     let mut halves = Vec::new();
@@ -217,7 +219,18 @@ async fn find_out_creates(
             let written = Written::as_told(entity, Source::Listing);
             resolutions.push(Resolution::Done(intent, written));
         } else if half.is_some() {
-            halves.push((intent, entity));
+            let partner = partners.get(&intent.source_record);
+            if partner.is_some_and(|link| Some(link) != intent.link.as_ref()) {
+                // What its person agreed to may not be what that one's did.
+                intent.lost = None;
+                resolutions.push(Resolution::Abandoned(
+                    intent,
+                    Found::Record(Box::new(entity), Source::Listing),
+                    "the record that it was made for has found another partner",
+                ));
+            } else {
+                halves.push((intent, entity));
+            }
         } else if alone
             && Guard::LostCreateIsRemembered.stands()
             && context.policy().takes_part(side, &entity.fields) == Ok(true)
@@ -236,6 +249,26 @@ async fn find_out_creates(
     }
     resolutions.extend(complete(context, side, halves).await?);
     Ok(resolutions)
+}
+
+/// The links of the records that some creates are for.
+async fn partners(
+    context: &Context,
+    source: Side,
+    creates: &[Intent],
+) -> Result<HashMap<RecordId, LinkId>, SyncError> {
+    let sources: Vec<RecordId> = creates
+        .iter()
+        .map(|intent| intent.source_record.clone())
+        .collect();
+    let links = context
+        .store()
+        .links_by_record(context.name(), source, &sources)
+        .await?;
+    Ok(links
+        .into_iter()
+        .map(|link| (link.record(source).clone(), link.id))
+        .collect())
 }
 
 /// Does what is left of creates that ended half way. Some remotes keep a record and what its person agreed to apart, so
@@ -312,11 +345,23 @@ async fn complete(
                 Outcome::Unknown(why) | Outcome::Deferred { reason: why, .. } => {
                     Resolution::Unresolved(intent, why)
                 }
-                _ => Resolution::Abandoned(
+                Outcome::Gone => Resolution::Abandoned(
                     intent,
-                    Found::Record(Box::new(entity), Source::Listing),
-                    "a create that ended half way could not be completed",
+                    Found::Absent(entity.id, Absence::Deleted),
+                    "the record is gone",
                 ),
+                Outcome::Moved(id) => {
+                    Resolution::Abandoned(intent, Found::Moved(id), "the record was merged")
+                }
+                outcome => {
+                    // It is the record that was made for its source all the same: made again, there would be two.
+                    tracing::warn!(
+                        record = %entity.id,
+                        ?outcome,
+                        "a create that ended half way could not be completed; its record is paired as it is"
+                    );
+                    Resolution::Adopted(intent, Box::new(entity))
+                }
             });
         }
     }

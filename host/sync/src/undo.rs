@@ -260,8 +260,9 @@ impl Undo<'_> {
         let fetched = fetch(context, side, &ids, Extent::Whole).await?;
         let answers = fetched.answers.clone();
         // What somebody changed meanwhile is planned by the next run.
-        let seen = observe_fetched(context, side, fetched, None).await?;
+        let (seen, looked_at) = observe_fetched(context, side, fetched, None).await?;
         context.commit(Step::Refetch, seen).await?;
+        context.losers_meanwhile(Step::Refetch, looked_at).await?;
         let mut intents = Vec::new();
         for ((record, link, written), (_, answer)) in writes.into_iter().zip(answers) {
             let kept = written.effect == "update" && !written.consents.is_empty();

@@ -50,6 +50,8 @@ pub(crate) struct Decided {
 pub(crate) struct SyncLedger {
     /// Every write that was ever decided, by its id.
     pub decided: BTreeMap<String, Decided>,
+    /// Creates that were decided once more since, under the id that they had.
+    pub decided_before: Vec<Decided>,
     /// The pairs.
     pub links: BTreeMap<LinkId, LinkFacts>,
     /// What is left to a person: side, record and subject, with what is in question.
@@ -491,7 +493,7 @@ impl Ledger {
                 sync.undone
                     .extend(undone.map(|(rule, _)| (target.clone(), rule.clone())));
             }
-            sync.decided.insert(
+            let former = sync.decided.insert(
                 intent.id.clone(),
                 Decided {
                     intent: intent.clone(),
@@ -500,6 +502,8 @@ impl Ledger {
                     closed: 0,
                 },
             );
+            sync.decided_before
+                .extend(former.filter(|former| !former.open));
         }
         for id in &notes.removed_intents {
             if let Some(decided) = sync.decided.get_mut(id) {

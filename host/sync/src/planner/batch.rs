@@ -167,11 +167,32 @@ impl<'a> Batch<'a> {
             self.planned.waiting_for_reading += 1;
             return;
         };
+        if let Some((side, record)) = self.lags_behind(&row, &link, [&a, &b]) {
+            self.ask_again(side, record);
+            self.done(row, Class::Noop, Vec::new());
+            return;
+        }
         if let Some((side, survivor)) = self.merged_away(&link, [&a, &b]) {
             self.merged(row, link, side, &survivor);
             return;
         }
         self.pair(row, link, [a, b], false);
+    }
+
+    /// The record of a link that seems to be there although another one says that it was merged into that.
+    fn lags_behind(
+        &self,
+        row: &Dirty,
+        link: &Link,
+        seen: [&Observation; 2],
+    ) -> Option<(Side, RecordId)> {
+        Side::BOTH.into_iter().find_map(|side| {
+            let record = link.record(side);
+            let just_asked = row.refetch.is_some() && row.side == side && row.id == *record;
+            let is_there = seen[side.index()].presence == Presence::Present;
+            let lags = is_there && !just_asked && self.facts.survivor(side, record).is_some();
+            lags.then(|| (side, record.clone()))
+        })
     }
 
     /// The record of a link that was merged into another one, which is left.
@@ -222,7 +243,12 @@ impl<'a> Batch<'a> {
                 .into_iter()
                 .any(|side| self.is_busy(side, former.record(side)))
         });
-        if busy {
+        // A partner may be under way for one that was merged into these.
+        let to_be_absorbed = Side::BOTH.into_iter().any(|side| {
+            let mut aliases = seen[side.index()].aliases.iter();
+            aliases.any(|alias| self.is_busy(side, alias))
+        });
+        if busy || to_be_absorbed {
             self.planned.waiting_for_writes += 1;
             return;
         }

@@ -109,13 +109,14 @@ impl Facts {
             let gone: Vec<String> = self
                 .links
                 .values()
-                .map(|link| link.record(side))
-                .filter(|id| {
+                .map(|link| (link, link.record(side)))
+                .filter(|(link, id)| {
                     let seen = self.seen.get(&(side, (*id).clone()));
-                    seen.is_some_and(|seen| seen.presence == Presence::Gone)
+                    // A pair that has ended must not go on because it is not known yet that one of the two is gone.
+                    seen.is_some_and(|seen| link.base.ended || seen.presence == Presence::Gone)
                         && self.survivor(side, id).is_none()
                 })
-                .map(|id| id.as_str().to_owned())
+                .map(|(_, id)| id.as_str().to_owned())
                 .collect();
             if gone.is_empty() {
                 continue;

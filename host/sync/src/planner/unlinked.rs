@@ -259,12 +259,16 @@ impl Batch<'_> {
             self.planned.waiting_for_reading += 1;
             return;
         };
-        if other.presence == Presence::OutOfScope {
+        let policy = self.context.policy();
+        let is_filtered = other.presence == Presence::OutOfScope
+            && policy.takes_part(other_side, &other.fields) != Ok(true);
+        if is_filtered {
             // It is there, outside the filter: creating another one would make two of it.
             self.skip(row, Skip::Filtered);
             return;
         }
         if other.presence != Presence::Present {
+            // It has left, or is gone, since its key was looked for.
             self.planned.waiting_for_reading += 1;
             return;
         }

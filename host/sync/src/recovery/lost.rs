@@ -13,7 +13,7 @@ use samspel_model::intent::Intent;
 use samspel_model::store::{Change, Step};
 use samspel_model::{Guard, Presence, RecordId, Side};
 
-use super::find_out;
+use super::{find_out, partners};
 use crate::context::Context;
 use crate::error::SyncError;
 use crate::writer::{Tally, settle_all};
@@ -34,10 +34,10 @@ impl LostCreates {
         lost.insert(source, intent);
     }
 
-    /// It is known what became of the creates for a record.
-    pub fn forget(&self, source: Side, record: &RecordId) {
+    /// It is known what became of the creates for a record. The one that was remembered.
+    pub fn forget(&self, source: Side, record: &RecordId) -> Option<Intent> {
         let mut lost = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        lost.remove(&(source, record.clone()));
+        lost.remove(&(source, record.clone()))
     }
 
     /// The create for a record that was looked for in vain.
@@ -106,13 +106,7 @@ async fn sort(context: &Context, side: Side, intents: Vec<Intent>) -> Result<Rec
         .iter()
         .map(|intent| intent.source_record.clone())
         .collect();
-    let links: HashMap<RecordId, _> = context
-        .store()
-        .links_by_record(context.name(), source, &ids)
-        .await?
-        .into_iter()
-        .map(|link| (link.record(source).clone(), link.id))
-        .collect();
+    let links = partners(context, source, &intents).await?;
     let gone: HashSet<RecordId> = context
         .store()
         .observations(context.endpoint(source), &ids)

@@ -270,7 +270,8 @@ impl<'a> Settlement<'a> {
             let of = written.iter().filter(|(_, entity)| entity.id == seen.id);
             for (intent, entity) in of {
                 let policy = self.context.policy();
-                if settle::tells_more(intent, &seen, entity, policy) {
+                let absorbs_more = entity.aliases.iter().any(|id| !seen.aliases.contains(id));
+                if absorbs_more || settle::tells_more(intent, &seen, entity, policy) {
                     self.dirty[self.side.index()].push(seen.id.clone());
                 }
                 for (name, value) in settle::overwritten(intent, &seen.fields, Some(entity), policy)
@@ -358,9 +359,11 @@ impl<'a> Settlement<'a> {
                 if has_partner(&made) {
                     return self.made_for_another(intent, entity, wrote);
                 }
+                let mut tried_before = self.context.was_tried(&intent.id) || intent.lost.is_some();
                 if matches!(effect, Effect::Create) {
                     let (source, record) = &source_record;
-                    self.context.lost_creates.forget(*source, record);
+                    let lost = self.context.lost_creates.forget(*source, record);
+                    tried_before |= lost.is_some_and(|lost| lost.id == intent.id);
                 }
                 if has_partner(&source_record) {
                     // Its source has found another partner: the planner sees one too many.
@@ -401,7 +404,6 @@ impl<'a> Settlement<'a> {
                         settled.fields.extend(held);
                     }
                     let policy = self.context.policy();
-                    let tried_before = self.context.was_tried(&intent.id) || intent.lost.is_some();
                     settle::settle(&mut link.base, intent, &settled, policy, now, tried_before);
                     if intent.and_more || intent.lost.is_some() {
                         // Of a create that was lost for a while the source may have gone on.

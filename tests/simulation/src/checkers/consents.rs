@@ -77,7 +77,11 @@ fn lifted(
         for version in known(facts, place, facts.ledger.stored.get(place), arrival.begun) {
             // An opt-out that we wrote says nothing new, whatever time the remote gives it.
             // Who is gone shows nothing but that.
-            if version.is_live() && version.said.is_out() && by_user(facts, place, version) {
+            if version.is_live()
+                && version.said.is_out()
+                && by_user(facts, place, version)
+                && !is_answer(facts, place, version)
+            {
                 out = out.max(Some(said_at(facts, place, version)));
             }
         }
@@ -132,6 +136,38 @@ fn by_user(facts: &Facts<'_>, place: &Place, version: &Version) -> bool {
     facts.systems[place.0].said_by(&place.1, version.seq) == By::User
 }
 
+/// Whether an opt-out without a date was first shown when one was being written there: nobody can know whether the person said
+/// it, too.
+fn is_answer(facts: &Facts<'_>, place: &Place, version: &Version) -> bool {
+    if !facts.systems[place.0].has(Quirk::NoConsentDate) {
+        return false;
+    }
+    let record = facts.systems[place.0].records.get(&place.1);
+    let shown = facts.ledger.shown.get(place).into_iter().flatten();
+    // Of the versions that say the same, the first that was shown.
+    let first = shown
+        .rev()
+        .skip_while(|(seq, _)| *seq != version.seq)
+        .take_while(|(seq, _)| {
+            let version = record.and_then(|record| record.version(*seq));
+            version.is_some_and(|version| version.said.is_out())
+        })
+        .last();
+    let Some((_, shown)) = first else {
+        return false;
+    };
+    facts.ledger.syncs.iter().any(|sync| {
+        sync.decided.values().any(|decided| {
+            let intent = &decided.intent;
+            let says = |consent: &Consent| consent.state == ConsentState::Unsubscribed;
+            intent.effect.target_record() == Some(&place.1)
+                && intent.consents.iter().any(says)
+                && decided.step < *shown
+                && (decided.open || decided.closed >= *shown)
+        })
+    })
+}
+
 /// When it was said, as far as the host can know.
 fn said_at(facts: &Facts<'_>, place: &Place, version: &Version) -> Millis {
     version
@@ -162,7 +198,13 @@ fn precedes(
     else {
         return;
     };
-    if !there.is_live() || !there.said.is_out() || here.said.is_out() || now.said.is_out() {
+    // The answer to a write need not show the whole record, and tells of the opt-out that was written all the same.
+    let answered = known(facts, target, facts.ledger.shown.get(target), decided).last();
+    let is_told = [Some(&**here), answered, Some(now)]
+        .into_iter()
+        .flatten()
+        .any(|version| version.said.is_out());
+    if !there.is_live() || !there.said.is_out() || is_told {
         return;
     }
     // What the person said last. Whether newer evidence may lift an opt-out is asked where something is lifted.
@@ -234,9 +276,10 @@ fn bounced(
                 at.is_some_and(|bits| bits & (1 << Field::Email.index()) != 0)
             };
             // It may have been written to a record that left the collection, and was stored as one that is there.
-            let shown = facts.ledger.shown.get(&target)?.iter().rev();
+            let shown = facts.ledger.shown.get(&target)?.iter();
             let before = shown.filter(|(_, step)| *step < arrival.begun);
-            let seq = before.map(|(seq, _)| *seq).find(told)?;
+            // A page that was on its way when the address was written shows the former one, and is not believed.
+            let seq = before.map(|(seq, _)| *seq).filter(told).max()?;
             let record = facts.systems[target.0].records.get(&target.1)?;
             record.version(seq)?.address()
         })

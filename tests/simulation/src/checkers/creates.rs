@@ -1,9 +1,12 @@
 //! 5. One identity, one create: under crashes, lost answers and repeated delivery.
 
-use samspel_model::WriteOp;
+use std::collections::BTreeSet;
+
+use samspel_model::{Create, RecordId, WriteOp};
 
 use crate::checkers::{Arrival, Facts};
 use crate::field::{Field, Plain, plain};
+use crate::ledger::Place;
 use crate::quirk::Quirk;
 use crate::systems::{Applied, Version};
 use crate::time::Millis;
@@ -97,53 +100,88 @@ pub(crate) fn after_reading(
     }
 }
 
-/// A create was applied: the record that it comes from must not have another one there.
-pub(crate) fn applied(
-    facts: &Facts<'_>,
-    arrival: &Arrival<'_>,
-    applied: &Applied,
-    findings: &mut Findings,
-) {
-    // A call that a process had begun before it stood still, and that arrives when another one has looked for it in vain: only
-    // a remote that knows a create again could refuse it.
-    if arrival
-        .decided
-        .as_ref()
-        .is_some_and(|decided| !decided.open)
-    {
-        return;
-    }
-    let (WriteOp::Create(create), Some(made), Some(source)) =
-        (arrival.op, &applied.id, arrival.source(facts))
-    else {
-        return;
-    };
-    if !applied.done {
-        return;
-    }
-    let sync = &facts.ledger.syncs[arrival.sync];
-    let system = &facts.systems[arrival.system];
-    for (id, record) in &system.records {
-        let Some(key) = record.key.as_ref().filter(|_| id != made) else {
-            continue;
+/// Records that were made by calls which a process had begun before it stood still, and which arrived when another one had
+/// looked for them in vain: only a remote that knows a create again could refuse either.
+#[derive(Debug, Default)]
+pub(crate) struct Creates {
+    late: BTreeSet<Place>,
+}
+
+impl Creates {
+    /// A create was applied: the record that it comes from must not have another one there.
+    pub fn applied(
+        &mut self,
+        facts: &Facts<'_>,
+        arrival: &Arrival<'_>,
+        applied: &Applied,
+        findings: &mut Findings,
+    ) {
+        let (WriteOp::Create(create), Some(made)) = (arrival.op, &applied.id) else {
+            return;
         };
-        let same_source = *key == create.idempotency_key
-            || sync
-                .decided
-                .get(key)
-                .is_some_and(|other| other.intent.source_record == source.1);
-        // A remote that knows no create again and has no other key than the address: where somebody changed that meanwhile,
-        // the contract leaves no way to find what was made.
-        let unfindable = !system.has(Quirk::IdempotentCreate)
-            && record.now().address() != record.versions[0].address();
-        if same_source && record.now().is_live() && !unfindable {
-            findings.add(
-                5,
-                format!(
-                    "{made} was created for {}, for which {id} was created already",
-                    source.1
-                ),
-            );
+        if !applied.done {
+            return;
+        }
+        if arrival
+            .decided
+            .as_ref()
+            .is_some_and(|decided| !decided.open)
+        {
+            self.late.insert((arrival.system, made.clone()));
+        } else {
+            self.only_one(facts, arrival, create, made, findings);
+        }
+    }
+
+    fn only_one(
+        &self,
+        facts: &Facts<'_>,
+        arrival: &Arrival<'_>,
+        create: &Create,
+        made: &RecordId,
+        findings: &mut Findings,
+    ) {
+        let Some(source) = arrival.source(facts) else {
+            return;
+        };
+        let sync = &facts.ledger.syncs[arrival.sync];
+        let system = &facts.systems[arrival.system];
+        for (id, record) in &system.records {
+            let Some(key) = record.key.as_ref().filter(|_| id != made) else {
+                continue;
+            };
+            let same_source = *key == create.idempotency_key
+                || sync
+                    .decided
+                    .get(key)
+                    .is_some_and(|other| other.intent.source_record == source.1);
+            // A remote that knows no create again and has no other key than the address: where somebody changed that meanwhile,
+            // the contract leaves no way to find what was made.
+            let unfindable = !system.has(Quirk::IdempotentCreate)
+                && record.now().address() != record.versions[0].address();
+            // It was taken away, and came back when another one was to take its place.
+            let decided = arrival.decided.as_ref().map_or(0, |decided| decided.step);
+            let known = facts
+                .ledger
+                .stored_before(&(arrival.system, id.clone()), decided);
+            let was_gone = known
+                .and_then(|seq| record.version(seq))
+                .is_some_and(|version| !version.is_live());
+            // Its source was gone, and it goes on with the one that was made in place of that.
+            let partner = sync.link_of(arrival.side, id).filter(|link| !link.ended);
+            let is_anothers =
+                partner.is_some_and(|link| link.records[arrival.side.other().index()] != source.1);
+            let is_late = self.late.contains(&(arrival.system, id.clone()));
+            let explained = unfindable || was_gone || is_anothers || is_late;
+            if same_source && record.now().is_live() && !explained {
+                findings.add(
+                    5,
+                    format!(
+                        "{made} was created for {}, for which {id} was created already",
+                        source.1
+                    ),
+                );
+            }
         }
     }
 }
@@ -152,6 +190,7 @@ pub(crate) fn applied(
 mod tests {
     use super::*;
     use crate::checkers::hand::Hand;
+    use crate::systems::Standing;
 
     #[test]
     fn a_create_for_somebody_who_is_known_there_is_found() {
@@ -182,7 +221,52 @@ mod tests {
         };
         let mut findings = Findings::default();
         let arrival = hand.arrival(&op, Some(decided));
-        applied(&hand.facts(), &arrival, &outcome, &mut findings);
+        let mut creates = Creates::default();
+        creates.applied(&hand.facts(), &arrival, &outcome, &mut findings);
         assert_eq!(findings.0[0].invariant, 5);
+    }
+
+    #[test]
+    fn a_call_that_arrives_after_it_was_looked_for_in_vain_is_nobodys_fault() {
+        let mut hand = Hand::pair();
+        let op = hand.create("k1", "p1@example.org");
+        let mut late = hand.decided(&op, "a001");
+        late.open = false;
+        let mut creates = Creates::default();
+        let mut findings = Findings::default();
+        for decided in [late, hand.decided(&op, "a001")] {
+            let outcome = Applied {
+                outcome: samspel_model::Outcome::Gone,
+                id: Some(hand.made("k1", "p1@example.org")),
+                done: true,
+            };
+            let arrival = hand.arrival(&op, Some(decided));
+            creates.applied(&hand.facts(), &arrival, &outcome, &mut findings);
+        }
+        assert!(findings.0.is_empty(), "{findings:?}");
+    }
+
+    #[test]
+    fn a_record_that_came_back_while_its_successor_was_made_is_nobodys_fault() {
+        for (gone, wrong) in [(true, false), (false, true)] {
+            let mut hand = Hand::pair();
+            let op = hand.create("k1", "p1@example.org");
+            let made = hand.made("k1", "p1@example.org");
+            if gone {
+                hand.stand(made.as_str(), Standing::Archived);
+            }
+            hand.store_all();
+            let decided = hand.decided(&op, "a001");
+            hand.stand(made.as_str(), Standing::Live);
+            let outcome = Applied {
+                outcome: samspel_model::Outcome::Gone,
+                id: Some(hand.made("k1", "p1@example.org")),
+                done: true,
+            };
+            let mut findings = Findings::default();
+            let arrival = hand.arrival(&op, Some(decided));
+            Creates::default().applied(&hand.facts(), &arrival, &outcome, &mut findings);
+            assert_eq!(!findings.0.is_empty(), wrong, "{findings:?}");
+        }
     }
 }

@@ -83,22 +83,23 @@ fn edited(facts: &Facts<'_>, arrival: &Arrival<'_>, source: &Place, findings: &m
         return;
     }
     let records = |place: &Place| facts.systems[place.0].records.get(&place.1);
-    let stored = facts.ledger.stored_before(&target, decided.step);
-    let (Some(here), Some(seq)) = (records(&target), stored) else {
+    let Some(here) = records(&target) else {
         return;
     };
     // What others held that were merged into the source had arrived, too.
     let mut sources = vec![source.clone()];
     merged(facts, &mut sources);
-    let Some(version) = here.version(seq) else {
-        return;
-    };
     for mapping in agreement
         .fields
         .iter()
         .filter(|mapping| mapping.to[other.index()])
     {
         let field = mapping.field;
+        // An answer with some of the fields does not tell of the others.
+        let known = facts.ledger.value_by(&target, decided.step, field);
+        let Some((seq, version)) = known.and_then(|seq| Some((seq, here.version(seq)?))) else {
+            continue;
+        };
         let value = &version.values[field.index()];
         let by_user = here
             .versions

@@ -99,8 +99,8 @@ pub(crate) fn target(op: &WriteOp) -> Option<&RecordId> {
     }
 }
 
-/// The stored write that an item carries out: one that says the same, and was not settled when its call began. (A process
-/// that stands still in the middle of a call cannot take it back.)
+/// The stored write that an item carries out: one that says the same, was decided when its call began, and was not settled
+/// then. (A process that stands still in the middle of a call cannot take it back.)
 pub(crate) fn intent_of(
     sync: &SyncLedger,
     side: Side,
@@ -116,7 +116,8 @@ pub(crate) fn intent_of(
             .any(|version| plain(Field::Email, &version.values[Field::Email.index()]) == address)
     };
     let open = |decided: &&Decided| {
-        (decided.open || decided.closed > begun) && decided.intent.target == side
+        let is_open = decided.open || decided.closed > begun;
+        is_open && decided.step <= begun && decided.intent.target == side
     };
     let says = |intent: &Intent| match op {
         WriteOp::Create(create) => {
@@ -145,6 +146,7 @@ pub(crate) fn intent_of(
     };
     sync.decided
         .values()
+        .chain(&sync.decided_before)
         .filter(open)
         .find(|decided| says(&decided.intent))
         .cloned()
@@ -155,6 +157,8 @@ pub(crate) fn intent_of(
 pub(crate) struct Checks {
     /// 3.
     pub lost: lost::Lost,
+    /// 5.
+    pub creates: creates::Creates,
     /// 8.
     pub regression: regression::Regression,
     /// 7.
@@ -178,6 +182,7 @@ impl Checks {
     pub fn new(syncs: usize) -> Self {
         Self {
             lost: lost::Lost::default(),
+            creates: creates::Creates::default(),
             regression: regression::Regression::default(),
             cursors: cursors::Cursors::default(),
             deletes: deletes::Deletes::default(),
@@ -219,7 +224,7 @@ impl Checks {
         after: Option<&Version>,
         findings: &mut Findings,
     ) {
-        creates::applied(facts, arrival, applied, findings);
+        self.creates.applied(facts, arrival, applied, findings);
         if let (Some(before), Some(after), Some(id)) = (before, after, &applied.id)
             && applied.done
         {

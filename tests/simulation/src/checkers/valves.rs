@@ -44,7 +44,9 @@ impl Valves {
         now: Millis,
         findings: &mut Findings,
     ) {
-        let Some(decided) = &arrival.decided else {
+        // A call that a process had begun before it stood still, and that arrives in the run of another one, is counted by
+        // nobody.
+        let Some(decided) = arrival.decided.as_ref().filter(|decided| decided.open) else {
             return;
         };
         let intent = &decided.intent;

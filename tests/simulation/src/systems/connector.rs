@@ -435,7 +435,7 @@ impl SimConnector {
                 outcomes.push(Outcome::Unknown("no answer about this item".to_owned()));
                 continue;
             }
-            shows.extend(self.shown_by(&applied));
+            shows.extend(self.shown_by(op, &applied));
             outcomes.push(applied.outcome);
         }
         if trap == Some(count) {
@@ -550,9 +550,11 @@ impl SimConnector {
         applied
     }
 
-    fn shown_by(&self, applied: &Applied) -> Option<(RecordId, u64)> {
+    fn shown_by(&self, op: &WriteOp, applied: &Applied) -> Option<(RecordId, u64)> {
         let id = match (&applied.outcome, &applied.id) {
             (Outcome::Written(entity) | Outcome::Stale(Some(entity)), _) => &entity.id,
+            // That it is not there.
+            (Outcome::Gone, _) => checkers::target(op)?,
             (_, Some(id)) => id,
             _ => return None,
         };
