@@ -306,22 +306,31 @@ async fn tell(
 ) {
     // The configuration check has understood it.
     let window = config::duration(&host.config().server.debounce).unwrap_or_default();
-    let mut soonest = window.max(ECHO);
+    let mut news_within: Option<Duration> = None;
+    let mut has_echoes = false;
     for (endpoint, records) in hinted {
         let (echoes, news) = echoes(host, endpoint, records).await;
         if !news.is_empty() {
             let mut debounce = service.hooks.debounce.lock();
-            soonest = soonest.min(debounce.within(endpoint, &news, now, window));
+            let within = debounce.within(endpoint, &news, now, window);
+            news_within = Some(news_within.map_or(within, |known| known.min(within)));
         }
-        if !echoes.is_empty() {
-            soonest = soonest.min(ECHO);
-        }
+        has_echoes |= !echoes.is_empty();
     }
+    let soonest = soonest(news_within, has_echoes, window);
     for sync in syncs {
         if !service.scheduler.tell(&sync, soonest) {
             debug!(sync, "told about a sync that is not configured");
         }
     }
+}
+
+/// How soon what was told of is looked at. `news_within`: how soon what is new in it may be; `has_echoes`: something tells of
+/// what we may have written ourselves.
+fn soonest(news_within: Option<Duration>, has_echoes: bool, window: Duration) -> Duration {
+    let echoes_within = has_echoes.then_some(ECHO);
+    let within = news_within.into_iter().chain(echoes_within).min();
+    within.unwrap_or_else(|| window.max(ECHO))
 }
 
 /// Which of some records were written by us just now, so that what tells of them is most likely our own doing, and the others.
@@ -438,4 +447,30 @@ async fn look(host: &Host, reached: &Reached, endpoint: &str, hook: &Hook) -> Be
         }
     }
     Became::Understood(records)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn news_are_looked_at_at_once_and_echoes_soon() {
+        let window = Duration::from_secs(2);
+        let at_once = Duration::ZERO;
+        assert_eq!(soonest(Some(at_once), false, window), at_once);
+        assert_eq!(soonest(Some(at_once), true, window), at_once);
+        // Somebody may have changed what we wrote: that is not to wait as long as what is told again and again.
+        assert_eq!(soonest(None, true, window), ECHO);
+        assert_eq!(soonest(Some(window), true, window), ECHO);
+        assert_eq!(soonest(Some(window), false, window), window);
+    }
+
+    #[test]
+    fn what_is_about_no_record_waits_for_the_longest() {
+        assert_eq!(
+            soonest(None, false, Duration::from_secs(2)),
+            Duration::from_secs(2)
+        );
+        assert_eq!(soonest(None, false, Duration::ZERO), ECHO);
+    }
 }

@@ -6,7 +6,8 @@ use samspel_model::store::{Change, RunRecord, Step};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use super::{Confirmation, Purpose, Reading, RunOptions, Work, under_lease};
+use super::work::{Purpose, Work};
+use super::{Confirmation, Reading, RunOptions, is_first, under_lease};
 use crate::SyncParts;
 use crate::context::Context;
 use crate::error::SyncError;
@@ -66,7 +67,8 @@ async fn preview(
     } else {
         Reading::Changes
     };
-    let mut work = Work::open(context, reading, progress, stop).await?;
+    let is_first = is_first(context).await?;
+    let mut work = Work::open(context, reading, is_first, progress, stop).await?;
     work.recover().await?;
     let mut preview = Preview::new(samples);
     work.until_done(Purpose::Preview(&mut preview)).await?;
