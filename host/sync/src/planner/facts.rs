@@ -152,7 +152,7 @@ impl Facts {
                     .await?;
                 last = into;
             }
-            if self.is_present(side, &last) {
+            if last != gone && self.is_present(side, &last) {
                 self.load_links(context, side, std::slice::from_ref(&last))
                     .await?;
                 self.survivors.insert((side, gone), last);
