@@ -155,6 +155,8 @@ pub struct Context {
     observing: [tokio::sync::Mutex<()>; 2],
     /// Creates that were sent in this run, perhaps, and given up.
     tried: Mutex<HashSet<String>>,
+    /// Records that seem to have been merged away, and were asked for.
+    asked: Mutex<HashSet<(Side, RecordId)>>,
     /// Creates that may have been applied and were looked for in vain.
     pub lost_creates: LostCreates,
     /// When the lease was last known to be ours.
@@ -185,6 +187,7 @@ impl Context {
             run: parts.ids.next(),
             in_flight: Mutex::default(),
             tried: Mutex::default(),
+            asked: Mutex::default(),
             lost_creates: LostCreates::default(),
             settling: tokio::sync::Mutex::default(),
             renewed: Mutex::new(parts.clock.now()),
@@ -289,6 +292,12 @@ impl Context {
     pub fn was_tried(&self, key: &str) -> bool {
         let tried = self.tried.lock().unwrap_or_else(PoisonError::into_inner);
         tried.contains(key)
+    }
+
+    /// Whether a record that seems to have been merged away was not asked for yet in this run. It is from now on.
+    pub fn is_first_asked(&self, side: Side, id: &RecordId) -> bool {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        asked.insert((side, id.clone()))
     }
 
     pub fn in_flight(&self) -> MutexGuard<'_, InFlight> {

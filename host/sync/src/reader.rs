@@ -81,14 +81,10 @@ impl Reader {
     pub async fn open(context: &Context, side: Side, full: bool) -> Result<Self, SyncError> {
         let party = context.party(side);
         let capabilities = &context.collection(side).capabilities;
-        let stored = context.store().cursor(context.name(), side).await?;
-        let readable = |version: u32| {
-            version == party.cursor_version || party.cursor_versions_read.contains(&version)
+        let mut cursor = match context.store().cursor(context.name(), side).await? {
+            Some(stored) => position(context, side, stored),
+            None => unread(context, side),
         };
-        let mut cursor = stored
-            .filter(|cursor| readable(cursor.version))
-            .unwrap_or_else(|| unread(context, side));
-        cursor.version = party.cursor_version;
         // Another scope: what was read before says nothing about what is listed now.
         let new_scope = cursor.scope != party.scope;
         if new_scope {
@@ -585,7 +581,38 @@ fn unread(context: &Context, side: Side) -> Cursor {
         version: party.cursor_version,
         scope: party.scope.clone(),
         incomplete: false,
+        former: None,
     }
+}
+
+/// Where the version of the connector that is used now goes on: at the stored position if it reads that, or else at the one
+/// that it had stored itself before another version came. What that one stored is kept for the way to it.
+fn position(context: &Context, side: Side, mut stored: Cursor) -> Cursor {
+    let party = context.party(side);
+    if stored.version == party.cursor_version {
+        return stored;
+    }
+    let reads = |cursor: &Cursor| {
+        cursor.version == party.cursor_version
+            || party.cursor_versions_read.contains(&cursor.version)
+    };
+    let before = stored.former.take();
+    let mut cursor = if reads(&stored) {
+        stored.clone()
+    } else {
+        let before = before.map(|before| *before).filter(reads);
+        before.map_or_else(
+            || unread(context, side),
+            |before| Cursor {
+                // What it showed so far is long ago.
+                snapshot: None,
+                ..before
+            },
+        )
+    };
+    cursor.version = party.cursor_version;
+    cursor.former = Some(Box::new(stored));
+    cursor
 }
 
 /// How often both sides are read completely. The configuration was checked; a day where it cannot be read.

@@ -353,11 +353,10 @@ async fn complete(
                 Outcome::Moved(id) => {
                     Resolution::Abandoned(intent, Found::Moved(id), "the record was merged")
                 }
-                outcome => {
+                _ => {
                     // It is the record that was made for its source all the same: made again, there would be two.
                     tracing::warn!(
                         record = %entity.id,
-                        ?outcome,
                         "a create that ended half way could not be completed; its record is paired as it is"
                     );
                     Resolution::Adopted(intent, Box::new(entity))

@@ -170,13 +170,24 @@ impl Driver {
                     let mut state = self.world.state();
                     let system = &mut state.systems[*system];
                     let old = system.layout;
-                    system.layout += 1;
-                    if *reads_old {
-                        system.layouts_read.push(old);
-                    } else {
+                    let goes_back = old > 1 && !*reads_old;
+                    if goes_back {
+                        // It never heard of the other one's layout.
+                        system.layout -= 1;
                         system.layouts_read.clear();
+                    } else {
+                        system.layout += 1;
+                        if *reads_old {
+                            system.layouts_read.push(old);
+                        } else {
+                            system.layouts_read.clear();
+                        }
                     }
-                    state.hit(Quirk::HotSwap);
+                    state.hit(if goes_back {
+                        Quirk::SwapBack
+                    } else {
+                        Quirk::HotSwap
+                    });
                 }
                 self.world
                     .step(|| format!("the connector of system {system} is replaced"));

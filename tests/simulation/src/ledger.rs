@@ -587,6 +587,14 @@ impl Ledger {
             .map(|(seq, _)| *seq)
     }
 
+    /// Whether it was ever stored of a record that it is gone.
+    pub fn was_gone(&self, place: &Place, systems: &[System]) -> bool {
+        let record = systems[place.0].records.get(&place.1);
+        let stored = self.stored.get(place).into_iter().flatten();
+        let mut versions = stored.filter_map(|(seq, _)| record?.version(*seq));
+        versions.any(|version| !version.is_live())
+    }
+
     /// The last version of a record whose value of a field was stored by a step.
     pub fn value_by(&self, place: &Place, step: u64, field: Field) -> Option<u64> {
         let values = self.values.get(place)?;

@@ -75,6 +75,7 @@ quirks! {
     ClockBackward => "the host's clock jumps back by minutes",
     StoreError => "the store fails and nothing is stored",
     Stall => "the process stands still for longer than its lease",
+    SwapBack => "the connector is replaced by the one before, which does not read the cursors of this one",
 }
 
 impl fmt::Display for Quirk {

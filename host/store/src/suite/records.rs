@@ -458,6 +458,15 @@ pub async fn cursors_runs_and_state_are_replaced(store: Arc<dyn Store>) {
         version: 1,
         scope: Some("f00d".to_owned()),
         incomplete: true,
+        former: Some(Box::new(Cursor {
+            incremental: Some("of the version before".to_owned()),
+            snapshot: None,
+            compared: Some(at(2)),
+            version: 7,
+            scope: None,
+            incomplete: false,
+            former: None,
+        })),
     };
     let paused = SyncState {
         confirmed: Some(at(1)),

@@ -1,5 +1,7 @@
 //! The decisions of one batch of records, until they are stored together.
 
+mod storing;
+
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
@@ -12,21 +14,18 @@ use samspel_model::intent::{Effect, Intent};
 use samspel_model::journal::{JournalEntry, JournalKind};
 use samspel_model::link::Restriction;
 use samspel_model::store::{
-    Change, Conflict, Decision, Dirty, Observation, Parked, RecordRestriction, Step, Verdict,
-    subject,
+    Conflict, Decision, Dirty, Observation, Parked, RecordRestriction, Verdict, subject,
 };
 use samspel_model::{
-    Base, ConsentState, Extent, FieldBase, Fields, Guard, Link, LinkId, Presence, RecordId,
-    Removal, Side,
+    Base, ConsentState, FieldBase, Fields, Guard, Link, LinkId, Presence, RecordId, Removal, Side,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::facts::Facts;
 use super::preview::Preview;
 use super::{Known, Planned, Removals};
-use crate::accounts::{Class, Row};
+use crate::accounts::Class;
 use crate::context::Context;
-use crate::error::SyncError;
 
 /// What was found out about a link besides its plan.
 struct Outcome {
@@ -167,8 +166,13 @@ impl<'a> Batch<'a> {
             self.planned.waiting_for_reading += 1;
             return;
         };
-        if let Some((side, record)) = self.lags_behind(&row, &link, [&a, &b]) {
-            self.ask_again(side, record);
+        let lagging = Side::BOTH.into_iter().find(|side| {
+            let record = link.record(*side);
+            let just_asked = row.refetch.is_some() && row.side == *side && row.id == *record;
+            !just_asked && self.lags_behind(*side, record)
+        });
+        if let Some(side) = lagging {
+            self.ask_again(side, link.record(side).clone());
             self.done(row, Class::Noop, Vec::new());
             return;
         }
@@ -179,20 +183,12 @@ impl<'a> Batch<'a> {
         self.pair(row, link, [a, b], false);
     }
 
-    /// The record of a link that seems to be there although another one says that it was merged into that.
-    fn lags_behind(
-        &self,
-        row: &Dirty,
-        link: &Link,
-        seen: [&Observation; 2],
-    ) -> Option<(Side, RecordId)> {
-        Side::BOTH.into_iter().find_map(|side| {
-            let record = link.record(side);
-            let just_asked = row.refetch.is_some() && row.side == side && row.id == *record;
-            let is_there = seen[side.index()].presence == Presence::Present;
-            let lags = is_there && !just_asked && self.facts.survivor(side, record).is_some();
-            lags.then(|| (side, record.clone()))
-        })
+    /// Whether a record seems to be there although another one says that it was merged into that: what is known of it lags
+    /// behind, and it is to be asked for. What it then says is believed: each is asked for once in a run.
+    pub fn lags_behind(&self, side: Side, id: &RecordId) -> bool {
+        self.facts.is_present(side, id)
+            && self.facts.survivor(side, id).is_some()
+            && self.context.is_first_asked(side, id)
     }
 
     /// The record of a link that was merged into another one, which is left.
@@ -235,23 +231,31 @@ impl<'a> Batch<'a> {
         absorbed
     }
 
+    /// Whether a write is under way for one that was merged into these records, or for the pair that it had: a partner may be
+    /// made for it just now. `own`: the link of these two.
+    pub fn absorbs_busy(&self, own: Option<&LinkId>, seen: &[Observation; 2]) -> bool {
+        Side::BOTH.into_iter().any(|side| {
+            seen[side.index()].aliases.iter().any(|alias| {
+                let former = self.facts.link(side, alias);
+                let former = former.filter(|former| Some(&former.id) != own);
+                let pair = former.into_iter().flat_map(|former| {
+                    Side::BOTH
+                        .into_iter()
+                        .map(move |side| (side, former.record(side)))
+                });
+                pair.chain([(side, alias)])
+                    .any(|(side, record)| self.is_busy(side, record))
+            })
+        })
+    }
+
     /// Plans a link. `is_new`: it was made, or moved, by this batch.
     pub fn pair(&mut self, row: Dirty, mut link: Link, seen: [Observation; 2], is_new: bool) {
-        let absorbed = self.absorbed(&link, &seen);
-        let busy = absorbed.iter().any(|(_, former)| {
-            Side::BOTH
-                .into_iter()
-                .any(|side| self.is_busy(side, former.record(side)))
-        });
-        // A partner may be under way for one that was merged into these.
-        let to_be_absorbed = Side::BOTH.into_iter().any(|side| {
-            let mut aliases = seen[side.index()].aliases.iter();
-            aliases.any(|alias| self.is_busy(side, alias))
-        });
-        if busy || to_be_absorbed {
+        if self.absorbs_busy(Some(&link.id), &seen) {
             self.planned.waiting_for_writes += 1;
             return;
         }
+        let absorbed = self.absorbed(&link, &seen);
         // What was said as one of the records that were merged into these was said by the same person.
         let mut restricted = self.facts.restricted(
             self.context.policy(),
@@ -585,98 +589,6 @@ impl<'a> Batch<'a> {
         }
     }
 
-    // ---- what decisions become -----------------------------------------------------------------------------------
-
-    /// A record leaves the queue. `intents`: the writes that it led to.
-    pub fn done(&mut self, row: Dirty, class: Class, intents: Vec<String>) {
-        self.planned.tally.planned += 1;
-        let counted = class != Class::Filtered || Guard::EveryRecordIsCounted.stands();
-        if counted {
-            self.planned.rows.push(Row { class, intents });
-        }
-        self.clean.push(row);
-    }
-
-    /// A record that does not flow.
-    pub fn skip(&mut self, row: Dirty, reason: Skip) {
-        *self.planned.tally.filtered.entry(reason).or_default() += 1;
-        self.looked_at(row.side, &row.id.clone(), Vec::new());
-        self.done(row, Class::Filtered, Vec::new());
-    }
-
-    /// A record failed for good.
-    pub fn park(&mut self, side: Side, record: RecordId, cause: String) {
-        self.planned.tally.parked += 1;
-        self.parked.push(Parked {
-            side,
-            record,
-            at: self.context.now(),
-            cause,
-        });
-    }
-
-    /// Something is left to a person.
-    pub fn conflict(
-        &mut self,
-        side: Side,
-        record: RecordId,
-        link: Option<&Link>,
-        about: String,
-        why: String,
-        detail: Value,
-    ) {
-        let conflict = Conflict {
-            side,
-            record,
-            about,
-            link: link.map(|link| link.id.clone()),
-            at: self.context.now(),
-            why,
-            detail,
-        };
-        if subject::is_hold(&conflict.about) {
-            self.planned.tally.holds += 1;
-        } else {
-            self.planned.tally.conflicts += 1;
-        }
-        if let Some(preview) = self.preview.as_deref_mut() {
-            preview.conflict(&conflict);
-        }
-        self.conflicts.push(conflict);
-    }
-
-    /// The survivor of a link is to be matched anew.
-    pub fn dissolve(&mut self, survivor: Side, link: &Link) {
-        self.dissolved.push(link.id.clone());
-        self.again[survivor.index()].push(link.record(survivor).clone());
-    }
-
-    /// A record is to be fetched, and planned then.
-    pub fn ask_again(&mut self, side: Side, id: RecordId) {
-        self.ask[side.index()].push(id);
-    }
-
-    /// History.
-    pub fn note(
-        &mut self,
-        kind: JournalKind,
-        link: Option<&Link>,
-        about: Option<(Side, RecordId)>,
-        detail: Value,
-    ) {
-        let about = about.or_else(|| link.map(|link| (Side::A, link.a.clone())));
-        let (side, record) = about.unzip();
-        self.journal.push(JournalEntry {
-            at: self.context.now(),
-            run: Some(self.context.run.clone()),
-            kind,
-            link: link.map(|link| link.id.clone()),
-            side,
-            record,
-            detail,
-        });
-    }
-
     /// A field of a link stays as it is on both sides.
     pub fn keep_apart(&mut self, link: &Link, rule: &str) {
         let known = self.links.iter().rfind(|known| known.id == link.id);
@@ -727,95 +639,6 @@ impl<'a> Batch<'a> {
         };
         self.rejections.push(rejection);
         true
-    }
-
-    /// Stores everything that was decided, with the writes that it leads to.
-    pub async fn store(mut self) -> Result<Planned, SyncError> {
-        self.planned.meter = Some(self.meter.clone());
-        // Writes that were withdrawn after the record was counted.
-        for row in &mut self.planned.rows {
-            let intents = &self.planned.intents;
-            row.intents
-                .retain(|id| intents.iter().any(|intent| intent.id == *id));
-        }
-        if let Some(preview) = self.preview {
-            preview.planned(&self.planned);
-            return Ok(self.planned);
-        }
-        for conflict in &self.conflicts {
-            self.journal.push(JournalEntry {
-                at: conflict.at,
-                run: Some(self.context.run.clone()),
-                kind: JournalKind::Conflict,
-                link: conflict.link.clone(),
-                side: Some(conflict.side),
-                record: Some(conflict.record.clone()),
-                detail: json!({
-                    "about": conflict.about, "why": conflict.why, "values": conflict.detail,
-                }),
-            });
-        }
-        for parked in &self.parked {
-            self.journal.push(JournalEntry {
-                at: parked.at,
-                run: Some(self.context.run.clone()),
-                kind: JournalKind::Parked,
-                link: None,
-                side: Some(parked.side),
-                record: Some(parked.record.clone()),
-                detail: json!({ "cause": parked.cause }),
-            });
-        }
-        {
-            let mut in_flight = self.context.in_flight();
-            for intent in &self.planned.intents {
-                in_flight.add(intent);
-            }
-        }
-        let mut changes = Vec::new();
-        changes.push(Change::PutLinks(self.links));
-        changes.push(Change::RemoveLinks(self.dissolved));
-        for (side, restrictions) in Side::BOTH.into_iter().zip(self.lifted) {
-            let endpoint = self.context.endpoint(side).clone();
-            changes.push(Change::Lift {
-                endpoint,
-                restrictions,
-            });
-        }
-        changes.push(Change::Restrict(self.restrict));
-        for (side, records) in Side::BOTH.into_iter().zip(self.looked_at) {
-            let ids = records.iter().map(|(id, _)| id.clone()).collect();
-            changes.push(Change::RemoveConflicts { side, records });
-            changes.push(Change::Unpark { side, ids });
-        }
-        changes.push(Change::RemoveDecisions(self.carried_out));
-        changes.push(Change::PutDecisions(self.rejections));
-        changes.push(Change::PutConflicts(self.conflicts));
-        changes.push(Change::Park(self.parked));
-        if Guard::IntentBeforeWrite.stands() {
-            changes.push(Change::PutIntents(self.planned.intents.clone()));
-        }
-        changes.push(Change::Clean(self.clean));
-        for (side, ids) in Side::BOTH.into_iter().zip(self.again) {
-            changes.push(Change::MarkDirty {
-                side,
-                ids,
-                refetch: None,
-            });
-        }
-        for (side, ids) in Side::BOTH.into_iter().zip(self.ask) {
-            changes.push(Change::MarkDirty {
-                side,
-                ids,
-                refetch: Some(Extent::Whole),
-            });
-        }
-        changes.push(Change::Journal(self.journal));
-        changes.retain(|change| !change.is_empty());
-        if !changes.is_empty() {
-            self.context.commit(Step::Decide, changes).await?;
-        }
-        Ok(self.planned)
     }
 }
 

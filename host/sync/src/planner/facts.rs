@@ -118,19 +118,29 @@ impl Facts {
                 })
                 .map(|(_, id)| id.as_str().to_owned())
                 .collect();
-            if gone.is_empty() {
-                continue;
-            }
-            self.load_survivors_named(context, side, &gone).await?;
-            let found = context
-                .store()
-                .records_by_key(context.endpoint(side), matching::ALIAS, &gone, 1)
-                .await?;
-            let ids: Vec<RecordId> = found.into_iter().map(|(_, id)| id).collect();
-            self.load_seen(context, side, &ids).await?;
-            self.load_links(context, side, &ids).await?;
+            self.load_survivors_of(context, side, &gone).await?;
         }
         self.load_partners(context).await
+    }
+
+    /// The records that these say they were merged into, or that say it themselves.
+    async fn load_survivors_of(
+        &mut self,
+        context: &Context,
+        side: Side,
+        gone: &[String],
+    ) -> Result<(), SyncError> {
+        if gone.is_empty() {
+            return Ok(());
+        }
+        self.load_survivors_named(context, side, gone).await?;
+        let found = context
+            .store()
+            .records_by_key(context.endpoint(side), matching::ALIAS, gone, 1)
+            .await?;
+        let ids: Vec<RecordId> = found.into_iter().map(|(_, id)| id).collect();
+        self.load_seen(context, side, &ids).await?;
+        self.load_links(context, side, &ids).await
     }
 
     /// The records that those of which it is known were merged into, and so on.
@@ -328,6 +338,8 @@ impl Facts {
             }
             self.load_links(context, side, &ids).await?;
             self.load_seen(context, side, &ids).await?;
+            let names: Vec<String> = ids.iter().map(|id| id.as_str().to_owned()).collect();
+            self.load_survivors_of(context, side, &names).await?;
         }
         Ok(())
     }

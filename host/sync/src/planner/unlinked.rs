@@ -45,6 +45,15 @@ impl Batch<'_> {
             self.planned.waiting_for_reading += 1;
             return;
         };
+        let pair = if at == Side::A {
+            [own.clone(), other]
+        } else {
+            [other, own.clone()]
+        };
+        if self.absorbs_busy(Some(&link.id), &pair) {
+            self.planned.waiting_for_writes += 1;
+            return;
+        }
         self.note(
             JournalKind::Linked,
             Some(&link),
@@ -72,11 +81,6 @@ impl Batch<'_> {
             }
         }
         self.facts.put_link(link.clone());
-        let pair = if at == Side::A {
-            [own, other]
-        } else {
-            [other, own]
-        };
         self.pair(row, link, pair, true);
     }
 
@@ -89,8 +93,7 @@ impl Batch<'_> {
             self.skip(row, Skip::NoKey);
             return;
         };
-        if row.refetch.is_none() && self.facts.survivor(side, &row.id).is_some() {
-            // Another record says that this one was merged into it: a listing lags behind.
+        if row.refetch.is_none() && self.lags_behind(side, &row.id) {
             self.ask_again(side, row.id.clone());
             self.done(row, Class::Noop, Vec::new());
             return;
@@ -124,6 +127,14 @@ impl Batch<'_> {
                 linked: self.facts.link(other, id).is_some() || self.is_claimed(other, id),
             })
             .collect();
+        let lagging = candidates
+            .iter()
+            .find(|candidate| self.lags_behind(other, &candidate.id));
+        if let Some(candidate) = lagging {
+            self.ask_again(other, candidate.id.clone());
+            self.plan_again(row);
+            return;
+        }
         let settled = candidates
             .iter()
             .all(|candidate| !self.is_busy(other, &candidate.id));
@@ -145,7 +156,12 @@ impl Batch<'_> {
         match proposal {
             _ if !settled => self.planned.waiting_for_writes += 1,
             Proposal::Link(partner) if own_unique && other_unique => {
-                self.link(row, seen, &partner);
+                if self.has_left(other, &partner) {
+                    // Since its key was looked for.
+                    self.planned.waiting_for_reading += 1;
+                } else {
+                    self.link(row, seen, &partner);
+                }
             }
             Proposal::Create if self.is_lost_elsewhere(side, seen) => {
                 self.planned.waiting_for_reading += 1;
@@ -174,6 +190,15 @@ impl Batch<'_> {
                 self.planned.waiting_for_reading += 1;
             }
         }
+    }
+
+    /// Whether the remote says that a record left the collection; not whether the sync's filter leaves it out.
+    fn has_left(&self, side: Side, id: &RecordId) -> bool {
+        let seen = self.facts.seen.get(&(side, id.clone()));
+        seen.is_some_and(|seen| {
+            seen.presence == Presence::OutOfScope
+                && self.context.policy().takes_part(side, &seen.fields) == Ok(true)
+        })
     }
 
     /// What a question about who somebody is is about: a key, and the records that have it.
@@ -259,16 +284,12 @@ impl Batch<'_> {
             self.planned.waiting_for_reading += 1;
             return;
         };
-        let policy = self.context.policy();
-        let is_filtered = other.presence == Presence::OutOfScope
-            && policy.takes_part(other_side, &other.fields) != Ok(true);
-        if is_filtered {
+        if other.presence == Presence::OutOfScope {
             // It is there, outside the filter: creating another one would make two of it.
             self.skip(row, Skip::Filtered);
             return;
         }
         if other.presence != Presence::Present {
-            // It has left, or is gone, since its key was looked for.
             self.planned.waiting_for_reading += 1;
             return;
         }
@@ -277,6 +298,10 @@ impl Batch<'_> {
         } else {
             [other, seen.clone()]
         };
+        if self.absorbs_busy(None, &pair) {
+            self.planned.waiting_for_writes += 1;
+            return;
+        }
         let link = Link {
             id: LinkId(self.context.ids().next()),
             a: pair[0].id.clone(),

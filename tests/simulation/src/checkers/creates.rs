@@ -167,10 +167,11 @@ impl Creates {
             let was_gone = known
                 .and_then(|seq| record.version(seq))
                 .is_some_and(|version| !version.is_live());
-            // Its source was gone, and it goes on with the one that was made in place of that.
+            // Its source was gone, as everybody knew, and it goes on with the one that was made in place of that.
             let partner = sync.link_of(arrival.side, id).filter(|link| !link.ended);
-            let is_anothers =
-                partner.is_some_and(|link| link.records[arrival.side.other().index()] != source.1);
+            let other = arrival.side.other().index();
+            let is_anothers = partner.is_some_and(|link| link.records[other] != source.1)
+                && facts.ledger.was_gone(&source, facts.systems);
             let is_late = self.late.contains(&(arrival.system, id.clone()));
             let explained = unfindable || was_gone || is_anothers || is_late;
             if same_source && record.now().is_live() && !explained {

@@ -287,6 +287,7 @@ impl Hand {
                 compared: None,
                 version: 1,
                 scope: None,
+                former: None,
             },
         }])
     }
