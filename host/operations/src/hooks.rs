@@ -256,7 +256,10 @@ impl Operation for RetryHooks {
         let retried = work.host.hook_store().retry_hooks(number, now).await?;
         match number {
             Some(number) if retried == 0 => Err(nothing(number)),
-            _ => Ok(RetriedHooks { retried }),
+            _ => {
+                work.surroundings.notifications_are_due();
+                Ok(RetriedHooks { retried })
+            }
         }
     }
 }

@@ -196,6 +196,13 @@ pub trait Person: Send + Sync {
 pub trait Surroundings: Send + Sync {
     /// There is something for a sync's next run to do.
     fn changed(&self, sync: &str);
+
+    /// Somebody wants to say something about a sync at once: a run of it that is under way here settles what it has sent, and
+    /// ends.
+    fn interrupt(&self, sync: &str);
+
+    /// Notifications that waited are due.
+    fn notifications_are_due(&self);
 }
 
 /// Nothing runs besides.
@@ -204,6 +211,10 @@ pub struct Alone;
 
 impl Surroundings for Alone {
     fn changed(&self, _: &str) {}
+
+    fn interrupt(&self, _: &str) {}
+
+    fn notifications_are_due(&self) {}
 }
 
 impl Work<'_> {

@@ -71,7 +71,7 @@ impl Pace {
         random: f64,
     ) -> Duration {
         match end {
-            RunEnd::Done | RunEnd::Skipped(_) => {
+            RunEnd::Done | RunEnd::TurnOver | RunEnd::Skipped(_) => {
                 let factor = 1.0 + self.jitter * (2.0 * random - 1.0);
                 interval.mul_f64(factor.max(0.0)).saturating_sub(took)
             }

@@ -11,6 +11,8 @@ use tokio_util::sync::CancellationToken;
 pub enum RunEnd {
     /// It did what there was to do.
     Done,
+    /// It gave its turn up, and goes on when it has the next one.
+    TurnOver,
     /// There was nothing it may do (paused, first plan not confirmed); says why. The next attempt is due after the usual
     /// interval.
     Skipped(String),

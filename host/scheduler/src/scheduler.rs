@@ -87,6 +87,8 @@ struct SlotState {
     started: bool,
     /// Somebody told that there is something to do from then on.
     told: Option<Timestamp>,
+    /// Ends the run that is under way.
+    run: Option<CancellationToken>,
     status: JobStatus,
 }
 
@@ -98,6 +100,7 @@ impl Slot {
             state: Mutex::new(SlotState {
                 started: false,
                 told: None,
+                run: None,
                 status: JobStatus {
                     name: job.name.clone(),
                     running: false,
@@ -164,6 +167,14 @@ impl Scheduler {
         };
         self.tell_slot(&slot, within);
         true
+    }
+
+    /// The run of a job that is under way ends as if everything was stopped: nothing is left half done. Whether there is one.
+    /// The next one is due as usual.
+    pub fn interrupt(&self, name: &str) -> bool {
+        let slot = self.slots().get(name).cloned();
+        let run = slot.and_then(|slot| slot.state().run.clone());
+        run.inspect(CancellationToken::cancel).is_some()
     }
 
     fn tell_slot(&self, slot: &Slot, within: Duration) {
@@ -264,8 +275,10 @@ impl Scheduler {
             turn.took(took);
             drop(turn);
             let failures = self.ended(&slot, &end);
-            if reason == Reason::Told && matches!(end, RunEnd::Busy(_)) {
-                self.tell_slot(&slot, BUSY);
+            match end {
+                RunEnd::Busy(_) if reason == Reason::Told => self.tell_slot(&slot, BUSY),
+                RunEnd::TurnOver => self.tell_slot(&slot, Duration::ZERO),
+                _ => {}
             }
             // A run on hints leaves the interval as it is, unless it failed: then nothing is tried before the backoff.
             if reason == Reason::Due || failures > 0 {
@@ -311,13 +324,14 @@ impl Scheduler {
         reason: Reason,
         stop: &CancellationToken,
     ) -> RunEnd {
+        let stop = stop.child_token();
         {
             let mut state = slot.state();
             state.status.running = true;
+            state.run = Some(stop.clone());
             // What is told from now on may come too late for this run.
             state.told = None;
         }
-        let stop = stop.child_token();
         let run = AssertUnwindSafe(job.runner.run(reason, stop.clone())).catch_unwind();
         tokio::pin!(run);
         let end = tokio::select! {
@@ -337,12 +351,14 @@ impl Scheduler {
 
     /// Notes how a run ended. Failures in a row.
     fn ended(&self, slot: &Slot, end: &RunEnd) -> u32 {
-        let status = &mut slot.state().status;
+        let mut state = slot.state();
+        state.run = None;
+        let status = &mut state.status;
         status.running = false;
         status.last = Some((self.clock.now(), end.clone()));
         status.failures = match end {
             RunEnd::Failed { .. } => status.failures.saturating_add(1),
-            RunEnd::Done | RunEnd::Skipped(_) | RunEnd::Busy(_) => 0,
+            RunEnd::Done | RunEnd::TurnOver | RunEnd::Skipped(_) | RunEnd::Busy(_) => 0,
         };
         status.failures
     }
@@ -369,6 +385,7 @@ fn report(sync: &str, reason: Reason, end: &RunEnd, failures: u32, took: Duratio
     match (end, reason) {
         (RunEnd::Done, Reason::Due) => info!(sync, seconds, "run ended"),
         (RunEnd::Done, Reason::Told) => debug!(sync, seconds, "run on hints ended"),
+        (RunEnd::TurnOver, _) => debug!(sync, seconds, "run gave its turn up"),
         (RunEnd::Busy(who), _) => debug!(sync, who, "run put off"),
         (RunEnd::Skipped(why), _) => warn!(sync, why, "run skipped"),
         (RunEnd::Failed { why, .. }, _) => {

@@ -104,7 +104,18 @@ struct World {
     most_active: Arc<AtomicUsize>,
     jobs: Vec<Job>,
     runners: Vec<Arc<Scripted>>,
+    /// When the first job's run is interrupted.
+    interrupt: Option<Duration>,
     stop: CancellationToken,
+}
+
+fn options(concurrent: usize) -> Options {
+    Options {
+        concurrent,
+        pace: Pace::default(),
+        drain: Duration::from_secs(30),
+        seed: 7,
+    }
 }
 
 impl World {
@@ -115,6 +126,7 @@ impl World {
             most_active: Arc::default(),
             jobs: Vec::new(),
             runners: Vec::new(),
+            interrupt: None,
             stop: CancellationToken::new(),
         }
     }
@@ -140,15 +152,8 @@ impl World {
 
     /// Runs until `seconds`, then asks for a stop and lets everything end.
     fn play(&mut self, concurrent: usize, seconds: u64) -> Drained {
-        let scheduler = Scheduler::new(
-            self.clock.clone(),
-            Options {
-                concurrent,
-                pace: Pace::default(),
-                drain: Duration::from_secs(30),
-                seed: 7,
-            },
-        );
+        let scheduler = Arc::new(Scheduler::new(self.clock.clone(), options(concurrent)));
+        let told = Arc::clone(&scheduler);
         let mut pool = LocalPool::new();
         let (jobs, stop) = (self.jobs.clone(), self.stop.clone());
         let mut end = pool
@@ -158,6 +163,10 @@ impl World {
         let until = Duration::from_secs(seconds);
         pool.run_until_stalled();
         while self.clock.step(until) {
+            let now = self.clock.state.lock().unwrap().now;
+            if self.interrupt.take_if(|at| *at <= now).is_some() {
+                assert!(told.interrupt("sync-0"), "it is running");
+            }
             pool.run_until_stalled();
         }
         self.clock.state.lock().unwrap().now = until;
@@ -262,6 +271,41 @@ fn a_stop_lets_runs_end_and_starts_none() {
     let last = *world.begins(1).last().unwrap();
     assert!(last <= Duration::from_secs(100));
     assert_eq!(world.active.load(Ordering::SeqCst), 0);
+}
+
+#[test]
+fn a_run_that_gave_its_turn_up_goes_on_when_others_had_theirs() {
+    let mut world = World::new();
+    world.job(3600, 1, true, |n| {
+        if n <= 5 {
+            RunEnd::TurnOver
+        } else {
+            RunEnd::Done
+        }
+    });
+    world.job(3600, 1, true, |_| RunEnd::Done);
+    world.play(1, 3000);
+    let first = world.begins(0);
+    assert_eq!(first.len(), 6, "{first:?}");
+    assert!(first[5] - first[0] < Duration::from_secs(30), "{first:?}");
+    assert_eq!(world.begins(1).len(), 1);
+}
+
+#[test]
+fn an_interrupted_run_ends_and_the_next_one_is_due_as_usual() {
+    let mut world = World::new();
+    world.job(60, 1000, true, |_| RunEnd::Done);
+    world.job(10, 1, true, |_| RunEnd::Done);
+    world.interrupt = Some(Duration::from_secs(200));
+    world.play(4, 600);
+    let begins = world.begins(0);
+    let [first, second] = begins[..] else {
+        panic!("one run was interrupted, and one is under way: {begins:?}");
+    };
+    assert!(first < Duration::from_secs(200));
+    assert!((200..=275).contains(&second.as_secs()), "{begins:?}");
+    let idle = Scheduler::new(world.clock.clone(), options(4));
+    assert!(!idle.interrupt("sync-0"), "nothing is running");
 }
 
 #[test]

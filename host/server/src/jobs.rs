@@ -129,7 +129,11 @@ async fn attempt(
                 ),
                 Reason::Told => debug!(run, writes, "synced what was told"),
             }
-            RunEnd::Done
+            if report.turn_over {
+                RunEnd::TurnOver
+            } else {
+                RunEnd::Done
+            }
         }
         Err(error) => ended(error),
     };

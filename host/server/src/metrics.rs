@@ -173,7 +173,7 @@ impl Metrics {
                 Reason::Told => "hook",
             }),
             outcome: Word(match end {
-                RunEnd::Done => "done",
+                RunEnd::Done | RunEnd::TurnOver => "done",
                 RunEnd::Skipped(_) => "skipped",
                 RunEnd::Busy(_) => "busy",
                 RunEnd::Failed { .. } => "failed",

@@ -43,6 +43,9 @@ pub struct RunReport {
     pub seconds: f64,
     /// It was told to stop before everything was done.
     pub stopped: bool,
+    /// It was told of records, and gave its turn up before everything was done: the next run goes on.
+    #[serde(default)]
+    pub turn_over: bool,
     /// Nothing was written because the sync only observes.
     pub observe_only: bool,
     /// Records read.

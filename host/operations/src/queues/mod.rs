@@ -15,4 +15,4 @@ pub use parked::{DropParked, Dropped, ListParked, ListedParked, Retried, RetryPa
 pub use select::Selection;
 
 pub(crate) use entry::{entries, parked_entries};
-pub(crate) use select::patiently;
+pub(crate) use select::{at_once, patiently};

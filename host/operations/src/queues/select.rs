@@ -10,10 +10,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
+use crate::operation::Work;
+
 /// How many entries are read together.
 const PAGE: u32 = 500;
 /// A run under way is waited for so long.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// What a run has sent is waited for before it ends.
+const PATIENCE_FOR_WRITES: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(250);
 
 /// Which entries of a queue are meant.
@@ -150,10 +154,30 @@ fn only_one<E>(
 
 /// Acts on a sync; waits a little for a run that is under way.
 pub(crate) async fn patiently<T>(act: impl AsyncFn() -> Result<T, SyncError>) -> Result<T, Error> {
+    when_free(PATIENCE, || {}, act).await
+}
+
+/// Acts on a sync; a run of it that is under way in this process is asked to end, and waited for.
+pub(crate) async fn at_once<T>(
+    work: &Work<'_>,
+    sync: &str,
+    act: impl AsyncFn() -> Result<T, SyncError>,
+) -> Result<T, Error> {
+    // Another one may begin before this one has its turn.
+    let make_room = || work.surroundings.interrupt(sync);
+    when_free(PATIENCE_FOR_WRITES, make_room, act).await
+}
+
+async fn when_free<T>(
+    patience: Duration,
+    make_room: impl Fn(),
+    act: impl AsyncFn() -> Result<T, SyncError>,
+) -> Result<T, Error> {
     let mut waited = Duration::ZERO;
     loop {
         match act().await {
-            Err(SyncError::Store(StoreError::Held { .. })) if waited < PATIENCE => {
+            Err(SyncError::Store(StoreError::Held { .. })) if waited < patience => {
+                make_room();
                 tokio::time::sleep(LOOK).await;
                 waited += LOOK;
             }

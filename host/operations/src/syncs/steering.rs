@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use crate::act::Act;
 use crate::operation::{Operation, Route, Work};
-use crate::queues::patiently;
+use crate::queues::{at_once, patiently};
 
 /// Refuses runs of a sync until it is resumed.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -50,7 +50,10 @@ impl Operation for PauseSync {
 
     async fn run(&self, work: &Work<'_>) -> Result<Paused, Error> {
         let operator = work.host.operator(&self.sync)?;
-        patiently(async || operator.pause(&self.reason).await).await?;
+        at_once(work, &self.sync, async || {
+            operator.pause(&self.reason).await
+        })
+        .await?;
         Ok(Paused {
             sync: self.sync.clone(),
             paused: self.reason.clone(),
@@ -142,7 +145,7 @@ impl Operation for ResetSync {
         let what = format!("reset forgets every link, merge base, position and queue of {name}");
         work.agree(self.yes, question, what).await?;
         let operator = work.host.operator(name)?;
-        patiently(async || operator.reset().await).await?;
+        at_once(work, &self.sync, async || operator.reset().await).await?;
         Ok(Reset {
             sync: name.clone(),
             reset: true,

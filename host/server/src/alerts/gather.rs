@@ -130,7 +130,7 @@ async fn no_progress(
 ) -> Result<(), Error> {
     let allowed = config::duration(&host.config().alerts.no_progress).unwrap_or(Duration::MAX);
     for job in service.scheduler.status() {
-        if let Some((at, RunEnd::Done | RunEnd::Busy(_))) = &job.last {
+        if let Some((at, RunEnd::Done | RunEnd::TurnOver | RunEnd::Busy(_))) = &job.last {
             progress.well.insert(job.name.clone(), *at);
         }
         let Ok(spec) = host.spec(&job.name) else {

@@ -145,6 +145,15 @@ impl Surroundings for Service {
         // One that is configured no more has nobody to tell.
         let _ = self.scheduler.tell(sync, Duration::ZERO);
     }
+
+    fn interrupt(&self, sync: &str) {
+        // Whoever else works on it is named when it cannot be done.
+        let _ = self.scheduler.interrupt(sync);
+    }
+
+    fn notifications_are_due(&self) {
+        self.hooks.look();
+    }
 }
 
 /// Not allowed, which is worth a line in the audit log if something was to be changed.

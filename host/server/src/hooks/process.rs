@@ -47,6 +47,8 @@ pub(crate) struct HookQueue {
     secrets: Mutex<HashMap<String, SecretString>>,
     debounce: Mutex<Debounce>,
     permits: Semaphore,
+    /// Something that waited is due.
+    due: Notify,
     waiting: AtomicU64,
     /// How often requests are taken.
     pub(super) limits: Limits,
@@ -69,6 +71,7 @@ impl HookQueue {
             secrets: Mutex::default(),
             debounce: Mutex::default(),
             permits: Semaphore::new(AT_ONCE),
+            due: Notify::new(),
             waiting: AtomicU64::new(0),
             limits: Limits::new(),
         }
@@ -92,12 +95,18 @@ impl HookQueue {
         loop {
             tokio::select! {
                 () = service.stop.cancelled() => return,
+                () = self.due.notified() => {}
                 () = tokio::time::sleep(SWEEP) => {}
             }
             if let Err(error) = self.resume(service).await {
                 error!(%error, "notifications wait, because the store failed");
             }
         }
+    }
+
+    /// Somebody wants what waits to be looked at now.
+    pub fn look(&self) {
+        self.due.notify_one();
     }
 
     /// What an earlier process left, or another one made due, is looked at.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
+use jiff::SignedDuration;
 use samspel_engine::valve::Meter;
 use samspel_model::intent::Intent;
 use samspel_model::store::{Change, RunRecord, Step};
@@ -37,6 +38,8 @@ const WRITERS: usize = 4;
 const PAGES_AHEAD: usize = 2;
 /// Writes that are decided and not settled, on both sides: what bounds the memory of a run.
 const DECIDED_AHEAD: usize = 2_000;
+/// A run on what it was told of gives its turn up after so long: where somebody tells of changes all the time, it would never end.
+const TURN: SignedDuration = SignedDuration::from_secs(10);
 /// So many runs of a sync are remembered. A service that is told of changes makes several a second.
 const RUNS_KEPT: u32 = 10_000;
 /// A record whose write is given up so often in a run is left for the next one.
@@ -338,6 +341,12 @@ impl<'a> Work<'a> {
 
     fn start_planning(&mut self) {
         if self.planning || self.exhausted {
+            return;
+        }
+        let took = self.context.now().duration_since(self.started);
+        if self.reading == Reading::Hints && took >= TURN {
+            // Where it came to nothing, the remote is slow: asking again at once would not help.
+            self.report.turn_over = self.report.planned > 0;
             return;
         }
         let ahead: usize = self
