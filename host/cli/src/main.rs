@@ -1,6 +1,5 @@
 //! The `samspel` program.
 
-mod allocator;
 mod args;
 mod client;
 mod commands;
@@ -32,8 +31,13 @@ use traces::Traces;
 /// computing share the rest.
 const WORKERS: usize = 4;
 
+/// Threads hand pages and batches to each other all the time, and compiling needs much memory for a second. This one is quick
+/// about the first and gives back the second, as long as it does not ask for huge pages (`no_thp`); the C library's does either,
+/// with many heaps or with one (`tests/README.md`).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
-    allocator::set_up();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
