@@ -10,10 +10,11 @@ use samspel_engine::SyncSpec;
 use samspel_engine::pseudonym::Pseudonyms;
 use samspel_engine::spec::EndpointSpec;
 use samspel_model::access::{Access, Requests};
+use samspel_model::descriptor::Descriptor;
 use samspel_model::hook::HookStore;
 use samspel_model::notice::Notices;
 use samspel_model::store::{Endpoint, SyncCounts, SyncState};
-use samspel_model::{Clock, Connector, Store};
+use samspel_model::{Clock, Store};
 use samspel_runtime::{BindError, BoundConnector, BoundHooks};
 use samspel_store::{SqliteStore, Vault};
 use samspel_sync::system::{SystemClock, SystemIds};
@@ -418,10 +419,20 @@ impl Host {
     }
 
     fn party(&self, side: &EndpointSpec, account: &Account) -> Party {
-        let descriptor = &account.installed.loaded.descriptor;
+        let connector = Arc::clone(&account.connector);
+        self.party_with(side, connector, &account.installed.loaded.descriptor)
+    }
+
+    /// A side of a sync with a revision of its account's connector.
+    pub(crate) fn party_with(
+        &self,
+        side: &EndpointSpec,
+        connector: Arc<BoundConnector>,
+        descriptor: &Descriptor,
+    ) -> Party {
         Party {
             endpoint: endpoint(side),
-            connector: Arc::clone(&account.connector) as Arc<dyn Connector>,
+            connector,
             cursor_version: descriptor.cursor_version,
             cursor_versions_read: descriptor.cursor_versions_read.clone(),
             scope: Some(self.scope(&side.account, &descriptor.name)),

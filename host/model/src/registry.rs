@@ -25,7 +25,7 @@ pub enum Stage {
     Verified,
     /// It was compiled, described itself, and is what its manifest says.
     Compiled,
-    /// It answered for an account, in throwaway instances. If it asks for more than was granted, it waits here.
+    /// It answered for an account, in throwaway instances. If it would write otherwise than what is active, it waits here.
     Probed,
     /// Chosen accounts use it.
     Canary,
@@ -199,7 +199,7 @@ pub enum RegistryAct {
     Staged,
     /// It is not used.
     Refused,
-    /// It asks for more than was granted, and waits.
+    /// It asks for more than was granted, or would write otherwise than what is active, and waits.
     Waiting,
     /// An operator agreed to what it asks for.
     Approved,
@@ -276,6 +276,8 @@ pub enum RegistryChange {
     Put(Box<ConnectorRevision>),
     /// Which revisions are used. `generation` is the one that this was decided from; one more is stored.
     Point(InstalledConnector),
+    /// Nobody goes back to the revision of this digest: its component is removed. What is known about it stays.
+    DropComponent(String),
     /// A revision begins anew with all accounts.
     ForgetTrials(String),
     /// A key is trusted.
@@ -304,7 +306,7 @@ pub trait Registry: Send + Sync {
     /// The revisions of a connector, or of all; the one that was staged last comes first.
     async fn revisions(&self, name: Option<&str>) -> Result<Vec<ConnectorRevision>, StoreError>;
 
-    /// The component of a revision. The caller compares its digest.
+    /// The component of a revision; `None` if there is none, or it was removed. The caller compares its digest.
     async fn component(&self, sha256: &str) -> Result<Option<Vec<u8>>, StoreError>;
 
     /// The keys that are trusted, by name.

@@ -65,7 +65,8 @@ async fn apply(
     let (doing, query) = match change {
         RegistryChange::Stage(revision, bytes) => {
             sqlx::query(
-                "INSERT INTO connector_component (tenant, sha256, bytes) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+                "INSERT INTO connector_component (tenant, sha256, bytes) VALUES (?, ?, ?) \
+                 ON CONFLICT (tenant, sha256) DO UPDATE SET bytes = excluded.bytes WHERE length(bytes) = 0",
             )
             .bind(tenant)
             .bind(&revision.sha256)
@@ -90,6 +91,15 @@ async fn apply(
                 .bind(encode("the pointer to a connector", &pointer)?),
             )
         }
+        RegistryChange::DropComponent(sha256) => (
+            "removing the component of a connector",
+            // The row stays for those that tell of it.
+            sqlx::query(
+                "UPDATE connector_component SET bytes = x'' WHERE tenant = ? AND sha256 = ?",
+            )
+            .bind(tenant)
+            .bind(sha256),
+        ),
         RegistryChange::ForgetTrials(sha256) => (
             "forgetting how a connector did",
             sqlx::query("DELETE FROM connector_trial WHERE tenant = ? AND sha256 = ?")
@@ -248,12 +258,14 @@ impl Registry for SqliteStore {
     }
 
     async fn component(&self, sha256: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        sqlx::query_scalar("SELECT bytes FROM connector_component WHERE tenant = ? AND sha256 = ?")
-            .bind(&self.context().tenant)
-            .bind(sha256)
-            .fetch_optional(self.readers())
-            .await
-            .map_err(self.context().failed("reading a connector"))
+        sqlx::query_scalar(
+            "SELECT bytes FROM connector_component WHERE tenant = ? AND sha256 = ? AND length(bytes) > 0",
+        )
+        .bind(&self.context().tenant)
+        .bind(sha256)
+        .fetch_optional(self.readers())
+        .await
+        .map_err(self.context().failed("reading a connector"))
     }
 
     async fn trusted(&self) -> Result<Vec<TrustedKey>, StoreError> {

@@ -6,6 +6,7 @@
 //! outcome is unknown.
 
 mod accounts;
+mod compare;
 mod context;
 mod erase;
 mod error;
@@ -33,10 +34,11 @@ use std::time::Duration;
 use samspel_engine::SyncSpec;
 use samspel_engine::pseudonym::Pseudonyms;
 use samspel_model::store::Endpoint;
-use samspel_model::{Clock, Connector, Ids, Store};
+use samspel_model::{Clock, Connector, Ids, Side, Store};
 use tokio_util::sync::CancellationToken;
 
 pub use accounts::Accounts;
+pub use compare::{Comparison, Difference};
 pub use erase::{Concerned, Erasure, erase, person};
 pub use error::SyncError;
 pub use history::{Event, FieldHistory, History, history};
@@ -148,6 +150,22 @@ impl Sync {
         stop: CancellationToken,
     ) -> Result<VerifyReport, SyncError> {
         verify::verify(&self.parts, heal, progress, stop).await
+    }
+
+    /// Compares what would be written with another version of a side's connector with what is written with the one in use, for
+    /// up to `sample` linked records. Both are asked for them; nothing is stored, and nothing is sent. A version that does not
+    /// offer what the sync needs, or does not go on from the stored position although it says so, is an error. Where the one in
+    /// use fails, nothing is compared.
+    ///
+    /// # Errors
+    /// See [`SyncError`].
+    pub async fn compare(
+        &self,
+        side: Side,
+        other: &Party,
+        sample: u32,
+    ) -> Result<Comparison, SyncError> {
+        compare::compare(&self.parts, side, other, sample).await
     }
 
     /// Takes back what a run wrote, where the remotes still hold it. Consents stay.

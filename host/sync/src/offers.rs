@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use samspel_engine::Policy;
 use samspel_model::{Collection, Side};
 
-use crate::SyncParts;
 use crate::context::account_error;
 use crate::error::SyncError;
 use crate::retry::retry;
+use crate::{Party, SyncParts};
 
 /// What the accounts were last found to offer. A run that was told of changed records takes it as it is, because asking
 /// takes longer than all else that it does; every other run asks.
@@ -33,8 +33,9 @@ impl Offers {
 
     /// Asks both accounts what they offer, and checks the specification against it.
     pub(crate) async fn ask(&self, parts: &SyncParts) -> Result<Arc<Offered>, SyncError> {
-        let (a, b) =
-            futures::future::join(collection(parts, Side::A), collection(parts, Side::B)).await;
+        let [a, b] =
+            [Side::A, Side::B].map(|side| collection(parts, side, &parts.parties[side.index()]));
+        let (a, b) = futures::future::join(a, b).await;
         let collections = [a?, b?];
         let policy =
             Policy::compile(&parts.spec, &collections[0], &collections[1]).map_err(|errors| {
@@ -57,8 +58,12 @@ fn scopes(parts: &SyncParts) -> [Option<String>; 2] {
     parts.parties.each_ref().map(|party| party.scope.clone())
 }
 
-async fn collection(parts: &SyncParts, side: Side) -> Result<Collection, SyncError> {
-    let party = &parts.parties[side.index()];
+/// The collection of a sync's side, as a connector for it offers that.
+pub(crate) async fn collection(
+    parts: &SyncParts,
+    side: Side,
+    party: &Party,
+) -> Result<Collection, SyncError> {
     let collections = retry(
         parts.clock.as_ref(),
         parts.ids.as_ref(),

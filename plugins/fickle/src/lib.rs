@@ -3,7 +3,8 @@
 //! Which version it is and what is wrong with that is told by bytes inside the component, which a test overwrites:
 //! `samspel-fickle:VERSION;DEED;`. The deeds: `plain` has none; `third` panics at the third page of accounts that are
 //! `fragile`; `check` panics when it is asked who it is; `more` asks for another host and another credential; `denied`
-//! asks for a host that it did not declare.
+//! asks for a host that it did not declare; `renames` reads names otherwise than the others; `nowhere` says that changes can be
+//! read, and gives no position to read on from.
 
 use std::hint::black_box;
 
@@ -68,9 +69,14 @@ fn fail() -> ! {
 
 impl Fickle {
     fn record(number: usize) -> Entity {
+        let name = if deed("renames") {
+            format!("THING {number}")
+        } else {
+            format!("Thing {number}")
+        };
         let fields = Fields::new()
             .with("key", format!("k{number}"))
-            .with("name", format!("Thing {number}"));
+            .with("name", name);
         Entity::new(number.to_string(), fields)
     }
 
@@ -149,7 +155,7 @@ impl Connector for Fickle {
             consent_slots: Vec::new(),
             deliverability: DeliverabilitySupport::None,
             capabilities: Capabilities {
-                incremental: false,
+                incremental: deed("nowhere"),
                 deletes: DeleteVisibility::ByListing,
                 hidden_changes: false,
                 preconditions: false,

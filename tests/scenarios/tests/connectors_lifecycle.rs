@@ -368,6 +368,87 @@ async fn what_asks_for_more_waits_and_a_canary_is_for_its_accounts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_would_write_otherwise_waits_for_a_word() {
+    let world = World::running().await;
+    let same = world.signed("1-1.wasm", &fickle("1.1.0", "plain")).await;
+    let said = world.done(&["connector", "upgrade", "fickle", &same]).await;
+    assert_eq!(said["outcome"], "active");
+    // Of the 35 linked records of the large sync so many were asked for with both versions.
+    assert_eq!(said["probes"][0]["compared"], 20, "{said}");
+    assert_eq!(said["probes"][0]["differs"], json!([]));
+
+    let other = world.signed("2.wasm", &fickle("2.0.0", "renames")).await;
+    let (code, said, _) = world.run(&["connector", "upgrade", "fickle", &other]).await;
+    assert_eq!(code, 6, "{said}");
+    let asks = said["error"]["connector"]["asks"].as_array().unwrap();
+    assert!(
+        asks.iter().any(|line| {
+            let line = line.as_str().unwrap();
+            line.starts_with("sync `large`: of record") && line.ends_with("other writes: b.name")
+        }),
+        "{asks:?}"
+    );
+    assert_eq!(world.stage("2.0.0").await, "probed");
+    assert_eq!(world.version_of("big").await, "1.1.0");
+    // Nothing was written, and nothing that the other one read was stored.
+    let report = world.done(&["sync", "run", "large"]).await;
+    assert_eq!(report["writes"], 0);
+
+    // Who tries it out sees it too, and is not asked.
+    let said = world
+        .done(&[
+            "connector",
+            "upgrade",
+            "fickle",
+            &other,
+            "--canary",
+            "small",
+        ])
+        .await;
+    assert_eq!(said["outcome"], "canary");
+    assert_eq!(said["probes"][0]["account"], "small");
+    assert_eq!(said["probes"][0]["compared"], 5);
+    assert_ne!(said["probes"][0]["differs"], json!([]));
+    let said = world.done(&["connector", "approve", "fickle"]).await;
+    assert_eq!(said["outcome"], "active");
+    assert_eq!(world.version_of("big").await, "2.0.0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_does_not_do_what_every_connector_must_is_refused() {
+    let world = World::running().await;
+    let lost = world.signed("2.wasm", &fickle("2.0.0", "nowhere")).await;
+    let told = world
+        .refused(&["connector", "upgrade", "fickle", &lost], 9)
+        .await;
+    assert!(told.contains("gives no position to read on from"), "{told}");
+    assert_eq!(world.stage("2.0.0").await, "refused");
+    assert_eq!(world.version_of("big").await, "1.0.0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_components_of_versions_that_nobody_goes_back_to_are_removed() {
+    let world = World::running().await;
+    for version in 1..=8 {
+        let name = format!("1.{version}.wasm");
+        let next = fickle(&format!("1.{version}.0"), "plain");
+        let next = world.signed(&name, &next).await;
+        world.done(&["connector", "upgrade", "fickle", &next]).await;
+    }
+    // Its row tells of it; the component is gone.
+    assert_eq!(world.stage("1.0.0").await, "retired");
+    let told = world
+        .refused(&["connector", "rollback", "fickle", "--to", "1.0.0"], 9)
+        .await;
+    assert!(told.contains("is not in the store"), "{told}");
+    assert_eq!(world.version_of("big").await, "1.8.0");
+    world
+        .done(&["connector", "rollback", "fickle", "--to", "1.4.0"])
+        .await;
+    assert_eq!(world.version_of("big").await, "1.4.0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn unsigned_tampered_and_unexpected_components_are_refused() {
     let world = World::new().await;
     let plain = fickle("1.0.0", "plain");

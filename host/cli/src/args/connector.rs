@@ -33,7 +33,7 @@ pub enum ConnectorCommand {
     /// Replace an installed connector by another version
     #[command(after_help = UPGRADE)]
     Upgrade(UpgradeArgs),
-    /// Agree to what waits: a version that asks for more than was agreed to, or a canary that did well
+    /// Agree to what waits: a version that asks for more, or would write otherwise than before, or a canary that did well
     #[command(
         after_help = "Examples:\n  samspel connector approve crm\n  samspel connector approve crm 2.0.0 --canary newsletter\n  \
                       samspel connector approve crm 3f9a0c1d --json"
@@ -64,8 +64,9 @@ const INSTALL: &str = "SOURCE is a file, a directory (every connector in it that
     samspel connector install https://example.com/crm.wasm --sha256 9f86d081884c7d65...\n  \
     samspel connector install ./target/crm.wasm --dev";
 
-const UPGRADE: &str = "A version that asks for no more than was agreed to is used from the next run on. With --canary only \
-    the named accounts use it, until `samspel connector approve`. An account for which the new version is stopped again and \
+const UPGRADE: &str = "A version that asks for no more than was agreed to, and that leads to the same writes as the one in use (some \
+    linked records are read with both), is used from the next run on; another one waits for `samspel connector approve` (exit \
+    code 6), unless --yes is given. With --canary only the named accounts use it until then. An account for which the new version is stopped again and \
     again goes back by itself.\n\n\
     Examples:\n  samspel connector upgrade crm crm-2.wasm\n  \
     samspel connector upgrade crm oci://ghcr.io/example/crm:2.0.0 --canary newsletter";

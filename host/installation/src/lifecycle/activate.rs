@@ -1,5 +1,6 @@
 //! Moving the pointer: canary, activation, going back. Each is one commit, decided from one generation of the pointer.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use samspel_model::registry::{
@@ -10,6 +11,9 @@ use serde_json::{Value, json};
 
 use super::Lifecycle;
 use crate::error::{Error, Kind};
+
+/// Retired revisions of a connector that somebody may go back to.
+const KEPT: usize = 5;
 
 /// What was gone back from, and to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -62,9 +66,25 @@ impl Lifecycle<'_> {
             revision,
             json!({ "version": revision.version, "before": before, "signer": revision.signer }),
         ));
+        changes.extend(self.left_over(&pointer).await?);
         let name = pointer.name.clone();
         changes.push(RegistryChange::Point(pointer));
         self.apply(&name, changes).await
+    }
+
+    /// Removes the components of revisions that nobody goes back to: of refused ones, and of all but those that were used last.
+    /// `pointer` is what it is to be.
+    async fn left_over(&self, pointer: &InstalledConnector) -> Result<Vec<RegistryChange>, Error> {
+        let mut all = self.registry().revisions(Some(&pointer.name)).await?;
+        all.retain(|one| {
+            !pointer.uses(&one.sha256) && pointer.previous.as_ref() != Some(&one.sha256)
+        });
+        all.sort_by_key(|one| Reverse(one.changed));
+        let of = |stage: Stage| all.iter().filter(move |one| one.stage == stage);
+        Ok(of(Stage::Refused)
+            .chain(of(Stage::Retired).skip(KEPT))
+            .map(|one| RegistryChange::DropComponent(one.sha256.clone()))
+            .collect())
     }
 
     /// Lets some accounts use a revision.
@@ -151,6 +171,8 @@ impl Lifecycle<'_> {
                 "`samspel connector history {name}` shows its revisions"
             )));
         }
+        // One that was removed since, or is damaged, is nothing to go back to.
+        self.host.load_revision(&target).await?;
         let pointer = InstalledConnector {
             active: Some(target.clone()),
             previous: None,

@@ -42,7 +42,7 @@ pub struct Wish {
 pub enum Outcome {
     /// It was active already.
     Unchanged,
-    /// It asks for this, and nobody agreed to it yet.
+    /// It asks for this, or would write otherwise than what is active (then the probes say how), and nobody agreed to it yet.
     Waiting(Rights),
     /// These accounts try it.
     Canary(BTreeSet<String>),
@@ -81,7 +81,7 @@ impl Lifecycle<'_> {
         self.advance(revision, &loaded, wish).await
     }
 
-    /// Agrees to what waits: a revision that asks for more, or a canary.
+    /// Agrees to what waits: a revision that asks for more, one that would write otherwise, or a canary.
     ///
     /// # Errors
     /// Nothing waits, or the revision is no good.
@@ -174,6 +174,18 @@ impl Lifecycle<'_> {
                     && let Err(why) = self.may_follow(&known, wish).await?
                 {
                     return Err(refused(&fetched.source, &why));
+                }
+                if wish.newer && was_used(&known) {
+                    // Nothing becomes of it, and its component may have been removed.
+                    let (source, component) = (&fetched.source, fetched.component);
+                    let loaded = self.host.load_bytes(source, component).await?;
+                    return Ok((known, loaded));
+                }
+                if self.registry().component(&sha256).await?.is_none() {
+                    // Somebody wants it back.
+                    let known = Box::new(known.clone());
+                    let stage = RegistryChange::Stage(known, fetched.component.clone());
+                    self.apply("", vec![stage]).await?;
                 }
                 let loaded = self.host.load_revision(&sha256).await?;
                 return Ok((known, loaded));
@@ -377,10 +389,37 @@ impl Lifecycle<'_> {
             self.apply(&name, changes).await?;
             return Ok(ended(revision, Outcome::Waiting(more.clone()), Vec::new()));
         }
-        let probes = match self.probes(&revision, loaded, &wish.canary).await {
+        let is_successor = pointer
+            .active
+            .as_ref()
+            .is_some_and(|active| *active != revision.sha256);
+        let probes = self.probes(&revision, loaded, &wish.canary, is_successor);
+        let probes = match probes.await {
             Ok(probes) => probes,
             Err(error) => return Err(self.refuse(revision, error.to_string()).await),
         };
+        // The history is kept for good, and names no records.
+        let differs: Vec<&String> = probes.iter().flat_map(|probe| &probe.differing).collect();
+        if !differs.is_empty() && !wish.approve && wish.canary.is_empty() {
+            revision = self.moved(
+                &revision,
+                Stage::Probed,
+                Some(
+                    "it waits for an approval: it would write otherwise than what is active"
+                        .to_owned(),
+                ),
+            );
+            let changes = vec![
+                RegistryChange::Put(Box::new(revision.clone())),
+                self.tell(
+                    RegistryAct::Waiting,
+                    &revision,
+                    json!({ "differs": differs }),
+                ),
+            ];
+            self.apply(&name, changes).await?;
+            return Ok(ended(revision, Outcome::Waiting(Rights::default()), probes));
+        }
         let mut changes = Vec::new();
         if !more.is_empty() {
             pointer.approved = rights::union(&pointer.approved, &more);
@@ -404,14 +443,16 @@ impl Lifecycle<'_> {
         revision: &ConnectorRevision,
         loaded: &LoadedConnector,
         canary: &BTreeSet<String>,
+        is_successor: bool,
     ) -> Result<Vec<Probe>, Error> {
         let mut accounts = self.host.accounts_of(&revision.name);
         // Those that get it are asked first.
         accounts.sort_by_key(|account| !canary.contains(account));
         let mut probes = Vec::new();
         for account in accounts.iter().take(PROBES.max(canary.len())) {
-            let probe = self.probe(account, revision, loaded).await?;
-            let conclusive = probe.inconclusive.is_none();
+            let probe = self.probe(account, revision, loaded, is_successor).await?;
+            // Where nothing could be compared, another account may tell more.
+            let conclusive = probe.inconclusive.is_none() && (!is_successor || probe.compared > 0);
             probes.push(probe);
             if conclusive && !canary.contains(account) {
                 break;

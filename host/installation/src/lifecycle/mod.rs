@@ -11,6 +11,7 @@
 //! revision if this one is no good for it.
 
 mod activate;
+mod conformance;
 mod install;
 pub mod manifest;
 pub mod oci;

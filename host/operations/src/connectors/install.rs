@@ -112,7 +112,7 @@ pub struct UpgradeConnector {
     pub canary: BTreeSet<String>,
 }
 
-/// Agrees to what waits: a version that asks for more than was agreed to, or a canary that did well.
+/// Agrees to what waits: a version that asks for more than was agreed to, or would write otherwise, or a canary that did well.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ApproveConnector {
@@ -132,7 +132,7 @@ pub struct ApproveConnector {
 pub enum Outcome {
     /// It was active already.
     Unchanged,
-    /// It asks for more than was agreed to, and nobody agreed to it yet.
+    /// It asks for more than was agreed to, or would write otherwise than what is active, and nobody agreed to it yet.
     Waiting,
     /// Some accounts try it.
     Canary,
@@ -159,7 +159,7 @@ pub struct InstalledRevision {
     pub canary: BTreeSet<String>,
     /// What it asks for that was not granted before.
     pub more: Rights,
-    /// The same, in lines that a person can agree to.
+    /// The same, and what it would write otherwise than the revision in use, in lines that a person can agree to.
     pub asks: Vec<String>,
     /// What came of asking it.
     pub probes: Vec<Probed>,
@@ -174,6 +174,12 @@ pub struct Probed {
     pub identity: Option<String>,
     /// Why it is not known whether the revision is any good.
     pub inconclusive: Option<String>,
+    /// Linked records of which it was compared what would be written.
+    #[serde(default)]
+    pub compared: u64,
+    /// What would be written otherwise than with the revision in use.
+    #[serde(default)]
+    pub differs: Vec<String>,
 }
 
 impl From<Probe> for Probed {
@@ -182,6 +188,8 @@ impl From<Probe> for Probed {
             account: probe.account,
             identity: probe.identity,
             inconclusive: probe.inconclusive,
+            compared: probe.compared,
+            differs: probe.differs,
         }
     }
 }
@@ -195,6 +203,11 @@ impl From<Installation> for InstalledRevision {
             lifecycle::Outcome::Active => (Outcome::Active, BTreeSet::new()),
         };
         let revision = done.revision;
+        let mut asks = lifecycle::rights::told(&done.more);
+        if outcome == Outcome::Waiting {
+            let differs = done.probes.iter().flat_map(|probe| probe.differs.clone());
+            asks.extend(differs);
+        }
         Self {
             name: revision.name,
             version: revision.version,
@@ -203,7 +216,7 @@ impl From<Installation> for InstalledRevision {
             signer: revision.signer,
             outcome,
             canary,
-            asks: lifecycle::rights::told(&done.more),
+            asks,
             more: done.more,
             probes: done.probes.into_iter().map(Probed::from).collect(),
         }

@@ -80,7 +80,15 @@ pub async fn a_revision_and_its_component_are_kept(store: Arc<dyn Registry>) {
     assert!(store.apply(vec![put]).await.unwrap());
     let revisions = store.revisions(Some("crm")).await.unwrap();
     assert_eq!(revisions, std::slice::from_ref(&known));
-    assert_eq!(store.revisions(None).await.unwrap(), [two, known]);
+    assert_eq!(store.revisions(None).await.unwrap(), [two, known.clone()]);
+    // Its component is removed: what is known of it stays, and the component can be staged again.
+    let drop = RegistryChange::DropComponent(one.sha256.clone());
+    assert!(store.apply(vec![drop]).await.unwrap());
+    assert_eq!(store.component(&one.sha256).await.unwrap(), None);
+    assert_eq!(store.revision(&one.sha256).await.unwrap(), Some(known));
+    staged(&*store, &one).await;
+    let bytes = store.component(&one.sha256).await.unwrap();
+    assert_eq!(bytes.as_deref(), Some(&b"abc"[..]));
 }
 
 pub async fn a_pointer_is_moved_by_one_of_two(store: Arc<dyn Registry>) {

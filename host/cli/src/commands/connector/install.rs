@@ -105,7 +105,7 @@ async fn agreed(
         return told(&done, session);
     }
     let question = format!(
-        "Connector {} {} asks to\n  {}\nLet it?",
+        "Connector {} {} needs your word:\n  {}\nLet it?",
         done.name,
         done.version,
         done.asks.join("\n  ")
@@ -190,7 +190,7 @@ fn told(done: &InstalledRevision, session: &Session) -> Result<(), CliError> {
         return Err(CliError::new(
             Kind::NotConfirmed,
             format!(
-                "connector {} {} waits: it asks for more than was agreed to\n  {}",
+                "connector {} {} waits for an approval\n  {}",
                 done.name,
                 done.version,
                 done.asks.join("\n  ")
@@ -226,7 +226,24 @@ fn write(out: &mut dyn Write, done: &InstalledRevision) -> io::Result<()> {
     )?;
     for probe in &done.probes {
         match (&probe.identity, &probe.inconclusive) {
-            (Some(identity), _) => writeln!(out, "  account {}: {identity}", probe.account)?,
+            (Some(identity), _) => {
+                write!(out, "  account {}: {identity}", probe.account)?;
+                match (probe.compared, probe.differs.len()) {
+                    (0, _) => writeln!(out)?,
+                    (compared, 0) => {
+                        writeln!(out, "; {compared} linked records lead to the same writes")?;
+                    }
+                    (compared, _) => {
+                        writeln!(
+                            out,
+                            "; of {compared} linked records some lead to other writes:"
+                        )?;
+                    }
+                }
+                for line in &probe.differs {
+                    writeln!(out, "    {line}")?;
+                }
+            }
             (None, why) => writeln!(
                 out,
                 "  account {} could not be asked: {}",
