@@ -255,7 +255,9 @@ pub const CONNECTORS: [&str; 2] = ["hubspot", "mailchimp"];
 pub fn component(name: &str) -> PathBuf {
     let directory = std::env::var_os("SAMSPEL_CONNECTORS")
         .map_or_else(|| PathBuf::from("target/connectors"), PathBuf::from);
-    directory.join(format!("{name}.wasm"))
+    // The program runs in a directory of its own.
+    let file = directory.join(format!("{name}.wasm"));
+    std::path::absolute(&file).unwrap_or(file)
 }
 
 impl Program {

@@ -15,7 +15,7 @@ use samspel_vendors::vendor::Vendor as _;
 use serde_json::json;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Simulated HubSpot and Mailchimp for demonstrations, tests and measurements.
 #[derive(Debug, Parser)]
@@ -98,10 +98,12 @@ async fn main() -> anyhow::Result<()> {
         "list_id": mailchimp::LIST_ID,
         "subscription_id": hubspot::NEWSLETTER.to_string(),
     });
+    // Whoever reads the line may send one at once.
+    let terminate = signal(SignalKind::terminate()).context("failed to listen for SIGTERM")?;
     // A parent that is gone already is told by the closed input below.
     let _ = writeln!(std::io::stdout(), "{ready}");
 
-    told_to_stop().await?;
+    told_to_stop(terminate).await?;
     tokio::join!(hubspot.shutdown(), mailchimp.shutdown());
     // The thread that waits for standard input may still be blocked; leaving does not wait for it.
     std::process::exit(0)
@@ -118,8 +120,7 @@ async fn listen(port: u16) -> anyhow::Result<TcpListener> {
 }
 
 /// Waits until standard input closes or a signal comes.
-async fn told_to_stop() -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate()).context("failed to listen for SIGTERM")?;
+async fn told_to_stop(mut terminate: Signal) -> anyhow::Result<()> {
     let mut input = tokio::io::stdin();
     let mut ignored = [0_u8; 256];
     let closed = async {
