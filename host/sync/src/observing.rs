@@ -48,7 +48,6 @@ impl Context {
         side: Side,
         read: &[Observed],
     ) -> Result<(Change, LookedAt), SyncError> {
-        let then = self.store().sequence();
         let mut lost = Vec::new();
         {
             let mut in_flight = self.in_flight();
@@ -57,23 +56,32 @@ impl Context {
                 lost.extend(in_flight.overwritten(side, &entity.id, &entity.fields, self.policy()));
             }
         }
-        let mut entries: Vec<JournalEntry> = lost
-            .into_iter()
-            .map(|lost| JournalEntry {
-                run: Some(lost.intent.run.clone()),
-                link: lost.intent.link.clone(),
-                ..self.loser(side, &lost)
-            })
-            .collect();
-        let (to_others, writes) = self.lost_to_others(side, read).await?;
-        entries.extend(to_others.iter().map(|lost| self.loser(side, lost)));
+        let own = lost.into_iter().map(|lost| JournalEntry {
+            run: Some(lost.intent.run.clone()),
+            link: lost.intent.link.clone(),
+            ..self.loser(side, &lost)
+        });
+        let (to_others, looked_at) = self.losers_to_others(side, read).await?;
+        let entries = own.chain(to_others).collect();
+        Ok((Change::Journal(entries), looked_at))
+    }
+
+    /// The same of writes of other syncs alone: where what is read tells what became of our own.
+    pub async fn losers_to_others(
+        &self,
+        side: Side,
+        read: &[Observed],
+    ) -> Result<(Vec<JournalEntry>, LookedAt), SyncError> {
+        let then = self.store().sequence();
+        let (lost, writes) = self.lost_to_others(side, read).await?;
+        let entries = lost.iter().map(|lost| self.loser(side, lost)).collect();
         let looked_at = LookedAt {
             side,
             read: read.iter().map(|one| one.entity.id.clone()).collect(),
             then,
             writes,
         };
-        Ok((Change::Journal(entries), looked_at))
+        Ok((entries, looked_at))
     }
 
     /// What was read is stored: the journal tells which of it is overwritten by writes of other syncs that were decided since

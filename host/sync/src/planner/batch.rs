@@ -188,7 +188,8 @@ impl<'a> Batch<'a> {
     pub fn lags_behind(&self, side: Side, id: &RecordId) -> bool {
         self.facts.is_present(side, id)
             && self.facts.survivor(side, id).is_some()
-            && self.context.is_first_asked(side, id)
+            // Of a plan that is shown nothing is asked.
+            && (self.preview.is_some() || self.context.is_first_asked(side, id))
     }
 
     /// The record of a link that was merged into another one, which is left.

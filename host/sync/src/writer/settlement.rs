@@ -655,6 +655,8 @@ impl<'a> Settlement<'a> {
             .context
             .opt_outs(self.side, &seen, &self.tombstones, &links)
             .await?;
+        let (losers, looked_at) = self.context.losers_to_others(self.side, &self.read).await?;
+        self.journal.extend(losers);
         let endpoint = self.context.endpoint(self.side).clone();
         let observe = |source, records, tombstones| Change::Observe {
             endpoint: endpoint.clone(),
@@ -701,7 +703,7 @@ impl<'a> Settlement<'a> {
         if !changes.is_empty() {
             self.context.commit(step, changes).await?;
         }
-        Ok(())
+        self.context.losers_meanwhile(step, looked_at).await
     }
 }
 

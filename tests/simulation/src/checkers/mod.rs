@@ -80,6 +80,14 @@ impl Arrival<'_> {
         target(self.op).map(|id| (self.system, id.clone()))
     }
 
+    /// Whether it takes a run back. Such a call may arrive when another process has the sync.
+    pub fn takes_back(&self) -> bool {
+        self.decided.as_ref().is_some_and(|decided| {
+            let mut fields = decided.intent.base.fields.values();
+            fields.any(|images| images.undone)
+        })
+    }
+
     /// For a story: what it is.
     pub fn words(&self) -> String {
         match self.op {
@@ -203,7 +211,7 @@ impl Checks {
         findings: &mut Findings,
     ) {
         atomicity::arrives(facts, arrival, findings);
-        let undoing = self.undoing[arrival.sync];
+        let undoing = self.undoing[arrival.sync] || arrival.takes_back();
         invention::arrives(facts, arrival, undoing, findings);
         creates::arrives(facts, arrival, findings);
         creates::after_reading(facts, arrival, self.reading[arrival.sync], findings);
