@@ -62,6 +62,9 @@ impl Settlement<'_> {
                 "why": "a create whose answer was lost had this key",
             }),
         });
+        // The person's opt-outs are in force for the record that was found, too, from now on: other syncs have it.
+        self.opted_out
+            .push((intent.source_record.clone(), entity.id.clone()));
         self.changed_links.push(link.id.clone());
         self.links.insert(link.id.clone(), link);
         self.found(intent, Found::Record(Box::new(entity), Source::Listing));
