@@ -12,7 +12,7 @@ use samspel_model::{Collection, Entity, Extent, Failure, Fetched, Link, Presence
 
 use crate::context::account_error;
 use crate::error::SyncError;
-use crate::offers::collection;
+use crate::offers::{collection, policy};
 use crate::{Party, SyncParts};
 
 /// A record that changes between two readings reads differently with one version, too: then both are asked once more.
@@ -51,13 +51,7 @@ pub async fn compare(
     };
     let mut collections = offered.collections.clone();
     collections[side.index()] = offers;
-    let policy =
-        Policy::compile(&parts.spec, &collections[0], &collections[1]).map_err(|errors| {
-            SyncError::Policy {
-                sync: parts.name.clone(),
-                errors,
-            }
-        })?;
+    let policy = policy(parts, &collections)?;
     position_is_read(parts, side, other).await?;
     let links = parts.store.links(&parts.name, None, sample).await?;
     let mut links: Vec<Link> = links.into_iter().filter(|link| !link.base.ended).collect();
@@ -112,11 +106,8 @@ fn no_comparison(parts: &SyncParts, error: &SyncError) -> Comparison {
 /// A version that says it reads the stored position must go on from it.
 async fn position_is_read(parts: &SyncParts, side: Side, party: &Party) -> Result<(), SyncError> {
     let stored = parts.store.cursor(&parts.name, side).await?;
-    let reads = |version: u32| {
-        version == party.cursor_version || party.cursor_versions_read.contains(&version)
-    };
     let position = stored
-        .filter(|cursor| reads(cursor.version) && cursor.scope == party.scope)
+        .filter(|cursor| party.reads(cursor) && cursor.scope == party.scope)
         .and_then(|cursor| cursor.incremental);
     let Some(position) = position else {
         return Ok(());

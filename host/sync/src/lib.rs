@@ -33,7 +33,7 @@ use std::time::Duration;
 
 use samspel_engine::SyncSpec;
 use samspel_engine::pseudonym::Pseudonyms;
-use samspel_model::store::Endpoint;
+use samspel_model::store::{Cursor, Endpoint};
 use samspel_model::{Clock, Connector, Ids, Side, Store};
 use tokio_util::sync::CancellationToken;
 
@@ -64,6 +64,13 @@ pub struct Party {
     /// Fingerprint of the account's settings. Under another one everything is read again, and who the account is at
     /// the remote is asked.
     pub scope: Option<String>,
+}
+
+impl Party {
+    /// Whether the connector goes on from a position.
+    fn reads(&self, cursor: &Cursor) -> bool {
+        cursor.version == self.cursor_version || self.cursor_versions_read.contains(&cursor.version)
+    }
 }
 
 /// Everything a sync is made of.

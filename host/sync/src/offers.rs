@@ -37,13 +37,7 @@ impl Offers {
             [Side::A, Side::B].map(|side| collection(parts, side, &parts.parties[side.index()]));
         let (a, b) = futures::future::join(a, b).await;
         let collections = [a?, b?];
-        let policy =
-            Policy::compile(&parts.spec, &collections[0], &collections[1]).map_err(|errors| {
-                SyncError::Policy {
-                    sync: parts.name.clone(),
-                    errors,
-                }
-            })?;
+        let policy = policy(parts, &collections)?;
         let offered = Arc::new(Offered {
             collections,
             policy,
@@ -56,6 +50,14 @@ impl Offers {
 
 fn scopes(parts: &SyncParts) -> [Option<String>; 2] {
     parts.parties.each_ref().map(|party| party.scope.clone())
+}
+
+/// What the specification means for these collections.
+pub(crate) fn policy(parts: &SyncParts, [a, b]: &[Collection; 2]) -> Result<Policy, SyncError> {
+    Policy::compile(&parts.spec, a, b).map_err(|errors| SyncError::Policy {
+        sync: parts.name.clone(),
+        errors,
+    })
 }
 
 /// The collection of a sync's side, as a connector for it offers that.

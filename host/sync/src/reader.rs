@@ -592,15 +592,13 @@ fn position(context: &Context, side: Side, mut stored: Cursor) -> Cursor {
     if stored.version == party.cursor_version {
         return stored;
     }
-    let reads = |cursor: &Cursor| {
-        cursor.version == party.cursor_version
-            || party.cursor_versions_read.contains(&cursor.version)
-    };
     let before = stored.former.take();
-    let mut cursor = if reads(&stored) {
+    let mut cursor = if party.reads(&stored) {
         stored.clone()
     } else {
-        let before = before.map(|before| *before).filter(reads);
+        let before = before
+            .map(|before| *before)
+            .filter(|before| party.reads(before));
         before.map_or_else(
             || unread(context, side),
             |before| Cursor {
