@@ -32,7 +32,8 @@ pub struct Comparison {
 pub struct Difference {
     /// The record.
     pub record: RecordId,
-    /// What would be decided otherwise: `b.name` is the field `name` in side B, `delete` that one of the two is taken away.
+    /// What would be decided otherwise: `b.name` is the field `name` in side B, `delete` that one of the two is taken
+    /// away, `filter` why the filter cannot be applied.
     pub about: Vec<String>,
 }
 
@@ -196,8 +197,13 @@ impl<'l> Known<'l> {
                 // What could not be read just now says nothing.
                 Fetched::Failed(_) => continue,
             };
-            let [seen, other] = [(self.side, seen), (self.side.other(), other.clone())]
-                .map(|(of, seen)| scoped(policy, of, seen));
+            let [(seen, why), (other, other_why)] =
+                [(self.side, seen), (self.side.other(), other.clone())]
+                    .map(|(of, seen)| policy.scoped(of, seen));
+            if let Some(why) = why.or(other_why) {
+                plans.insert(record.clone(), BTreeMap::from([("filter".to_owned(), why)]));
+                continue;
+            }
             let pair = match self.side {
                 Side::A => [&seen, &other],
                 Side::B => [&other, &seen],
@@ -228,14 +234,6 @@ fn as_seen(stored: &Observation, entity: Entity) -> Observation {
     seen.consents = entity.consents;
     seen.deliverability = entity.deliverability;
     seen.modified = entity.modified;
-    seen
-}
-
-/// A record as the sync's filter sees it.
-fn scoped(policy: &Policy, side: Side, mut seen: Observation) -> Observation {
-    if seen.presence == Presence::Present && policy.takes_part(side, &seen.fields) != Ok(true) {
-        seen.presence = Presence::OutOfScope;
-    }
     seen
 }
 

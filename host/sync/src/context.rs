@@ -7,16 +7,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 use samspel_engine::{Policy, matching, settle};
 use samspel_model::intent::{Effect, Intent};
-use samspel_model::store::{Change, Commit, Endpoint, Lease, Observation, Observed, Receipt, Step};
+use samspel_model::store::{Change, Commit, Endpoint, Lease, Observed, Receipt, Step};
 use samspel_model::{
-    Clock, Collection, Connector, Entity, Extent, Failure, Fields, Guard, Ids, Presence, RecordId,
-    Side, Store,
+    Clock, Collection, Connector, Entity, Extent, Failure, Fields, Guard, Ids, RecordId, Side,
+    Store,
 };
 
 use serde_json::Value;
 
 use crate::error::SyncError;
-use crate::observing::Lost;
+use crate::losers::Lost;
 use crate::offers::Offered;
 use crate::recovery::LostCreates;
 use crate::retry::retry;
@@ -242,22 +242,6 @@ impl Context {
             changes,
         };
         Ok(self.store().commit(&self.lease, commit).await?)
-    }
-
-    /// What was seen, as the sync's filter sees it: a record outside of it is out of scope. With the reason, where the
-    /// filter cannot be applied to the record.
-    pub fn scoped(&self, side: Side, mut seen: Observation) -> (Observation, Option<String>) {
-        if seen.presence != Presence::Present {
-            return (seen, None);
-        }
-        match self.policy().takes_part(side, &seen.fields) {
-            Ok(true) => (seen, None),
-            Ok(false) => {
-                seen.presence = Presence::OutOfScope;
-                (seen, None)
-            }
-            Err(why) => (seen, Some(why)),
-        }
     }
 
     /// Before something is sent: a process that stood still for longer than its lease must not go on where another one

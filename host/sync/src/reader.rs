@@ -15,7 +15,7 @@ use samspel_model::{
 
 use crate::context::Context;
 use crate::error::SyncError;
-use crate::observing::LookedAt;
+use crate::losers::LookedAt;
 use crate::retry::retry;
 
 /// How often a page is asked for anew with half as many records, where the sandbox ended the call.

@@ -235,7 +235,7 @@ async fn observations(
         .observations(context.endpoint(side), &ids)
         .await?
         .into_iter()
-        .map(|seen| context.scoped(side, seen).0)
+        .map(|seen| context.policy().scoped(side, seen).0)
         .map(|seen| (seen.id.clone(), seen))
         .collect())
 }

@@ -88,7 +88,7 @@ impl Facts {
             .observations(context.endpoint(side), &missing)
             .await?
         {
-            let (seen, unfiltered) = context.scoped(side, seen);
+            let (seen, unfiltered) = context.policy().scoped(side, seen);
             if let Some(why) = unfiltered {
                 self.unfiltered.insert((side, seen.id.clone()), why);
             }

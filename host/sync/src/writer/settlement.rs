@@ -1,6 +1,9 @@
-//! Storing what became of writes: links, observations, queues and the journal, in one transaction.
+//! What became of writes: links, observations, queues and the journal are gathered here, and stored in one transaction.
 
 mod adopted;
+mod done;
+mod refused;
+mod storing;
 mod taken;
 
 use std::collections::{HashMap, HashSet};
@@ -9,17 +12,11 @@ use std::sync::Arc;
 use samspel_engine::settle;
 use samspel_model::intent::{Effect, Intent};
 use samspel_model::journal::{JournalEntry, JournalKind};
-use samspel_model::store::{
-    Change, Conflict, Decision, Observed, Parked, RecordRestriction, Sequence, Source, Step,
-};
-use samspel_model::{
-    Absence, Base, ConsentState, Entity, Extent, Fields, Guard, Link, LinkId, RecordId, Side,
-    Tombstone,
-};
+use samspel_model::store::{Conflict, Decision, Observed, Parked, Sequence, Source, Step};
+use samspel_model::{Absence, Base, Entity, Link, LinkId, RecordId, Side, Tombstone};
 use serde_json::json;
 
-use super::withdraw::opt_in;
-use super::{Found, KEY_EXISTS, Resolution, Written, Wrote};
+use super::{Found, KEY_EXISTS, Resolution, Wrote};
 use crate::accounts::{Class, Closing};
 use crate::context::Context;
 use crate::error::SyncError;
@@ -308,151 +305,35 @@ impl<'a> Settlement<'a> {
         wrote.closed.push((intent, closing));
     }
 
-    fn done(
-        &mut self,
-        intent: &Intent,
-        written: Option<Box<Written>>,
-        wrote: &mut Wrote,
-    ) -> Closing {
-        let side = self.side;
-        let mut link = match &intent.link {
-            Some(id) => self.links.get(id).cloned(),
-            None => None,
+    /// The pair that a record which was made, or found, is with its source.
+    fn new_link(&mut self, intent: &Intent, made: &RecordId, base: Base) -> Link {
+        let id = LinkId(self.context.ids().next());
+        let (side, source) = (self.side, &intent.source_record);
+        self.paired.insert((side, made.clone()), id.clone());
+        self.paired
+            .insert((side.other(), source.clone()), id.clone());
+        self.replaced.extend(intent.link.clone());
+        let [a, b] = match side {
+            Side::A => [made, source],
+            Side::B => [source, made],
         };
-        // What the remote made of what was sent: an undo is conditioned on it.
-        let after: Fields = written
-            .iter()
-            .flat_map(|written| &written.entity.fields)
-            .filter(|(name, value)| intent.patch.get(*name).is_some_and(|sent| sent != *value))
-            .map(|(name, value)| (name.clone(), value.clone()))
-            .collect();
-        match (&intent.effect, written.map(|written| *written)) {
-            (Effect::Remove(id, _), _) => {
-                wrote.tally.removed += 1;
-                self.removed.push(Tombstone {
-                    id: id.clone(),
-                    why: Absence::Archived,
-                    revision: None,
-                });
-                if let Some(link) = &mut link {
-                    link.base.ended = true;
-                }
-            }
-            (effect, Some(written)) => {
-                let Written {
-                    entity,
-                    source,
-                    held,
-                } = written;
-                // The answer to the rest of a create tells nothing of the fields that were written before.
-                let answer = held.is_some().then(|| entity.clone());
-                let entity = settle::completed(intent, entity);
-                let made = (side, entity.id.clone());
-                let source_record = (side.other(), intent.source_record.clone());
-                let has_partner = |of: &(Side, RecordId)| {
-                    matches!(effect, Effect::Create)
-                        && self
-                            .paired
-                            .get(of)
-                            .is_some_and(|link| Some(link) != intent.link.as_ref())
-                };
-                if has_partner(&made) {
-                    return self.made_for_another(intent, entity, wrote);
-                }
-                let mut tried_before = self.context.was_tried(&intent.id) || intent.lost.is_some();
-                if matches!(effect, Effect::Create) {
-                    let (source, record) = &source_record;
-                    let lost = self.context.lost_creates.forget(*source, record);
-                    tried_before |= lost.is_some_and(|lost| lost.id == intent.id);
-                }
-                if has_partner(&source_record) {
-                    // Its source has found another partner: the planner sees one too many.
-                    wrote.tally.created += 1;
-                    self.dirty[side.index()].push(entity.id.clone());
-                } else if matches!(effect, Effect::Create) {
-                    wrote.tally.created += 1;
-                    let new = LinkId(self.context.ids().next());
-                    self.paired.insert(made, new.clone());
-                    self.paired.insert(source_record, new.clone());
-                    self.replaced.extend(intent.link.clone());
-                    let [a, b] = match side {
-                        Side::A => [&entity.id, &intent.source_record],
-                        Side::B => [&intent.source_record, &entity.id],
-                    };
-                    link = Some(Link {
-                        id: new,
-                        a: a.clone(),
-                        b: b.clone(),
-                        base: Base::default(),
-                    });
-                    if intent
-                        .base
-                        .consents
-                        .values()
-                        .any(|base| base.told != [false, false])
-                    {
-                        let pair = (intent.source_record.clone(), entity.id.clone());
-                        self.opted_out.push(pair);
-                    }
-                } else {
-                    wrote.tally.updated += 1;
-                }
-                if let Some(link) = &mut link {
-                    let now = self.context.now();
-                    let mut settled = entity.clone();
-                    if let Some(held) = held {
-                        settled.fields.extend(held);
-                    }
-                    let policy = self.context.policy();
-                    settle::settle(&mut link.base, intent, &settled, policy, now, tried_before);
-                    if intent.and_more || intent.lost.is_some() {
-                        // Of a create that was lost for a while the source may have gone on.
-                        self.dirty[side.index()].push(entity.id.clone());
-                    }
-                    let more =
-                        settle::shows_more(&link.base, intent, &entity, self.context.policy());
-                    if more || !intent.shared.is_empty() {
-                        self.dirty[side.index()].push(entity.id.clone());
-                    }
-                }
-                let observed = self.context.observed(side, answer.unwrap_or(entity));
-                if is_told_back(intent, &observed.entity, source) {
-                    self.restricted.insert(observed.entity.id.clone());
-                }
-                match source {
-                    Source::Write => self.written.push(observed),
-                    Source::Fetch => self.read.push(observed),
-                    Source::Listing => self.listed.push(observed),
-                }
-            }
-            (_, None) => {}
+        Link {
+            id,
+            a: a.clone(),
+            b: b.clone(),
+            base,
         }
-        let Some(link) = link else {
-            // The link was dissolved meanwhile: the records are planned again as they are.
-            self.again(intent);
-            return Closing::Again;
-        };
-        let about = (side, link.record(side).clone());
-        self.journal.push(JournalEntry {
-            at: self.context.now(),
-            run: Some(intent.run.clone()),
-            kind: JournalKind::Settled,
-            link: Some(link.id.clone()),
-            side: Some(about.0),
-            record: Some(about.1),
-            detail: json!({
-                "effect": effect_name(&intent.effect),
-                "from": intent.source_record,
-                "patch": intent.patch,
-                "before": intent.before,
-                "after": after,
-                "consents": intent.consents,
-                "deliverability": intent.deliverability,
-            }),
-        });
+    }
+
+    /// Whether a record has another partner than the one that a write is about.
+    fn has_other_partner(&self, intent: &Intent, of: (Side, RecordId)) -> bool {
+        let link = self.paired.get(&of);
+        link.is_some_and(|link| Some(link) != intent.link.as_ref())
+    }
+
+    fn keep(&mut self, link: Link) {
         self.changed_links.push(link.id.clone());
         self.links.insert(link.id.clone(), link);
-        Closing::As(Class::Applied)
     }
 
     fn again(&mut self, intent: &Intent) {
@@ -502,69 +383,6 @@ impl<'a> Settlement<'a> {
         self.dirty[intent.target.other().index()].push(intent.source_record.clone());
     }
 
-    fn refused(
-        &mut self,
-        intent: &Intent,
-        cause: String,
-        suppressed: bool,
-        wrote: &mut Wrote,
-    ) -> Closing {
-        let kind = if suppressed {
-            wrote.tally.suppressed += 1;
-            JournalKind::Suppressed
-        } else {
-            wrote.tally.parked += 1;
-            JournalKind::Parked
-        };
-        self.note(intent, kind, json!({ "cause": cause }));
-        let link = intent
-            .link
-            .as_ref()
-            .and_then(|id| self.links.get_mut(id))
-            .filter(|_| suppressed && !intent.consents.is_empty());
-        if let Some(link) = link {
-            // The remote protects the person: its state is taken as it is, and the rest is planned without it.
-            for (name, planned) in &intent.base.consents {
-                let mut images = planned.clone();
-                let known = link.base.consents.get(name);
-                let (state, since) = if opt_in(intent).is_some() {
-                    (ConsentState::Unsubscribed, intent.overrules)
-                } else {
-                    let state = known.map_or(ConsentState::Unspecified, |base| {
-                        base.image(self.side).clone()
-                    });
-                    (state, known.and_then(|base| base.since[self.side.index()]))
-                };
-                match self.side {
-                    Side::A => images.a = state,
-                    Side::B => images.b = state,
-                }
-                images.since[self.side.index()] = since;
-                link.base.consents.insert(name.clone(), images);
-            }
-            self.changed_links.push(link.id.clone());
-            if !intent.patch.is_empty() || intent.deliverability.is_some() || intent.and_more {
-                self.again(intent);
-                return Closing::Again;
-            }
-            return Closing::As(Class::Applied);
-        }
-        if !Guard::ParkedStaysParked.stands() {
-            self.again(intent);
-        }
-        self.parked.push(Parked {
-            side: intent.target.other(),
-            record: intent.source_record.clone(),
-            at: self.context.now(),
-            cause: if suppressed {
-                format!("suppressed by the remote: {cause}")
-            } else {
-                cause
-            },
-        });
-        Closing::As(Class::Parked)
-    }
-
     fn note(&mut self, intent: &Intent, kind: JournalKind, detail: serde_json::Value) {
         let about = intent.effect.target_record().map_or_else(
             || (intent.target.other(), intent.source_record.clone()),
@@ -580,145 +398,6 @@ impl<'a> Settlement<'a> {
             detail,
         });
     }
-
-    /// What a search shows may lag behind what is known: then the record is asked for by itself.
-    async fn believe_searches(&mut self) -> Result<(), SyncError> {
-        if self.listed.is_empty() {
-            return Ok(());
-        }
-        let ids: Vec<RecordId> = self
-            .listed
-            .iter()
-            .map(|observed| observed.entity.id.clone())
-            .collect();
-        let known: HashSet<RecordId> = self
-            .context
-            .store()
-            .observations(self.context.endpoint(self.side), &ids)
-            .await?
-            .into_iter()
-            .map(|seen| seen.id)
-            .collect();
-        for observed in std::mem::take(&mut self.listed) {
-            if known.contains(&observed.entity.id) {
-                self.refetch[self.side.index()].push(observed.entity.id);
-            } else {
-                self.read.push(observed);
-            }
-        }
-        Ok(())
-    }
-
-    /// The opt-outs of the records that new ones were created for are theirs too.
-    async fn inherited(&self) -> Result<Vec<RecordRestriction>, SyncError> {
-        if self.opted_out.is_empty() {
-            return Ok(Vec::new());
-        }
-        let source = self.side.other();
-        let ids: Vec<RecordId> = self.opted_out.iter().map(|(id, _)| id.clone()).collect();
-        let rows = self
-            .context
-            .store()
-            .restrictions(self.context.endpoint(source), &ids)
-            .await?;
-        let mut inherited = Vec::new();
-        for (from, to) in &self.opted_out {
-            for row in rows.iter().filter(|row| row.record == *from) {
-                let rules = &self.context.policy().consents;
-                let rule = rules.iter().find(|rule| {
-                    rule.channel == row.channel && rule.purpose(source) == row.purpose
-                });
-                inherited.extend(rule.map(|rule| RecordRestriction {
-                    endpoint: self.context.endpoint(self.side).clone(),
-                    record: to.clone(),
-                    purpose: rule.purpose(self.side).to_owned(),
-                    ..row.clone()
-                }));
-            }
-        }
-        Ok(inherited)
-    }
-
-    async fn store(mut self, step: Step, sent: Sequence) -> Result<(), SyncError> {
-        let inherited = self.inherited().await?;
-        self.believe_searches().await?;
-        let links: Vec<Link> = self
-            .changed_links
-            .iter()
-            .filter_map(|id| self.links.remove(id))
-            .collect();
-        let shown = self.written.iter().chain(&self.read);
-        let seen: Vec<&Observed> = shown
-            .filter(|shown| !self.restricted.contains(&shown.entity.id))
-            .collect();
-        let opt_outs = self
-            .context
-            .opt_outs(self.side, &seen, &self.tombstones, &links)
-            .await?;
-        let (losers, looked_at) = self.context.losers_to_others(self.side, &self.read).await?;
-        self.journal.extend(losers);
-        let endpoint = self.context.endpoint(self.side).clone();
-        let observe = |source, records, tombstones| Change::Observe {
-            endpoint: endpoint.clone(),
-            source,
-            sent,
-            snapshot: None,
-            records,
-            tombstones,
-        };
-        let mut changes = Vec::new();
-        if !self.written.is_empty() || !self.removed.is_empty() {
-            changes.push(observe(Source::Write, self.written, self.removed));
-        }
-        if !self.read.is_empty() || !self.tombstones.is_empty() {
-            changes.push(observe(Source::Fetch, self.read, self.tombstones));
-        }
-        changes.push(Change::RemoveLinks(self.replaced));
-        if !links.is_empty() {
-            changes.push(Change::PutLinks(links));
-        }
-        for side in Side::BOTH {
-            for (ids, refetch) in [
-                (
-                    std::mem::take(&mut self.refetch[side.index()]),
-                    Some(Extent::Whole),
-                ),
-                (std::mem::take(&mut self.dirty[side.index()]), None),
-            ] {
-                if !ids.is_empty() {
-                    changes.push(Change::MarkDirty { side, ids, refetch });
-                }
-            }
-        }
-        changes.push(Change::PutDecisions(self.told));
-        changes.push(Change::Restrict(inherited));
-        changes.push(opt_outs);
-        changes.push(Change::PutConflicts(self.conflicts));
-        changes.push(Change::Park(self.parked));
-        changes.push(Change::PutIntents(self.reduced));
-        changes.push(Change::RemoveIntents(self.closed));
-        changes.push(Change::PutIntents(self.lost));
-        changes.push(Change::Journal(self.journal));
-        changes.retain(|change| !change.is_empty());
-        if !changes.is_empty() {
-            self.context.commit(step, changes).await?;
-        }
-        self.context.losers_meanwhile(step, looked_at).await
-    }
-}
-
-/// Whether the opt-out that a record shows is the one that was written to it. Found later, and dated after what was sent, it may
-/// be one that the person has said since, and it counts as that: some remotes date what they are told by their own clock, and
-/// then the opt-out is in force from a little later on.
-fn is_told_back(intent: &Intent, shown: &Entity, source: Source) -> bool {
-    intent.consents.iter().any(|sent| {
-        let now = shown
-            .consents
-            .iter()
-            .find(|now| now.channel == sent.channel && now.purpose == sent.purpose);
-        sent.state == ConsentState::Unsubscribed
-            && (source == Source::Write || now.is_none_or(|now| now.at <= sent.at))
-    })
 }
 
 fn intent_of(resolution: &Resolution) -> &Intent {
@@ -730,13 +409,5 @@ fn intent_of(resolution: &Resolution) -> &Intent {
         | Resolution::Taken(intent, _)
         | Resolution::Later(intent, _)
         | Resolution::Unresolved(intent, _) => intent,
-    }
-}
-
-fn effect_name(effect: &Effect) -> &'static str {
-    match effect {
-        Effect::Create => "create",
-        Effect::Update(_) => "update",
-        Effect::Remove(..) => "remove",
     }
 }

@@ -4,7 +4,7 @@ use samspel_engine::settle;
 use samspel_model::intent::Intent;
 use samspel_model::journal::{JournalEntry, JournalKind};
 use samspel_model::store::Source;
-use samspel_model::{Entity, Link, LinkId, Side};
+use samspel_model::{Entity, Side};
 use serde_json::json;
 
 use super::{Found, Settlement};
@@ -25,11 +25,8 @@ impl Settlement<'_> {
         let source_record = (source, intent.source_record.clone());
         wrote.tally.abandoned += 1;
         wrote.abandoned.push(source_record.clone());
-        let is_paired = self.paired.contains_key(&made)
-            || self
-                .paired
-                .get(&source_record)
-                .is_some_and(|link| Some(link) != intent.link.as_ref());
+        let is_paired =
+            self.paired.contains_key(&made) || self.has_other_partner(intent, source_record);
         if is_paired {
             self.found(intent, Found::Record(Box::new(entity), Source::Listing));
             return Closing::Again;
@@ -37,19 +34,8 @@ impl Settlement<'_> {
         self.context
             .lost_creates
             .forget(source, &intent.source_record);
-        let [a, b] = match side {
-            Side::A => [&entity.id, &intent.source_record],
-            Side::B => [&intent.source_record, &entity.id],
-        };
-        let link = Link {
-            id: LinkId(self.context.ids().next()),
-            a: a.clone(),
-            b: b.clone(),
-            base: settle::adopted(intent, &entity, self.context.policy()),
-        };
-        self.paired.insert(made, link.id.clone());
-        self.paired.insert(source_record, link.id.clone());
-        self.replaced.extend(intent.link.clone());
+        let base = settle::adopted(intent, &entity, self.context.policy());
+        let link = self.new_link(intent, &entity.id, base);
         self.journal.push(JournalEntry {
             at: self.context.now(),
             run: Some(intent.run.clone()),
@@ -65,8 +51,7 @@ impl Settlement<'_> {
         // The person's opt-outs are in force for the record that was found, too, from now on: other syncs have it.
         self.opted_out
             .push((intent.source_record.clone(), entity.id.clone()));
-        self.changed_links.push(link.id.clone());
-        self.links.insert(link.id.clone(), link);
+        self.keep(link);
         self.found(intent, Found::Record(Box::new(entity), Source::Listing));
         Closing::Again
     }
