@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::program;
+use crate::{connectors, program};
 
 /// Two vendors and a configuration that keeps them in step.
 pub struct Installation {
@@ -106,23 +106,19 @@ fields = [
 
     /// Starts the program.
     pub fn start(&self, arguments: &[&str]) -> Child {
-        Command::new(program())
-            .arg("--config")
-            .arg(self.file())
-            .args(arguments)
-            .env("SAMSPEL_CONNECTORS", connectors())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
+        self.prepared(Command::new(program()), arguments)
             .spawn()
             .expect("the program can be started; `cargo xtask test` builds it")
     }
 
     /// A command that was begun by somebody, with the program as its last argument, gets the rest.
     pub fn under(&self, mut command: Command, arguments: &[&str]) -> Command {
+        command.arg(program());
+        self.prepared(command, arguments)
+    }
+
+    fn prepared(&self, mut command: Command, arguments: &[&str]) -> Command {
         command
-            .arg(program())
             .arg("--config")
             .arg(self.file())
             .args(arguments)
@@ -211,13 +207,6 @@ impl Serving {
     pub async fn kill(mut self) {
         self.child.kill().await.unwrap();
     }
-}
-
-fn connectors() -> PathBuf {
-    std::env::var_os("SAMSPEL_CONNECTORS").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/connectors"),
-        PathBuf::from,
-    )
 }
 
 /// Compiled connectors, shared by all tests: what is looked at is the program and not the compiler.

@@ -22,5 +22,5 @@ pub use author::Author;
 pub use image::Image;
 pub use installation::{Installation, Serving};
 pub use pair::Pair;
-pub use program::program;
+pub use program::{connectors, program};
 pub use workbench::{Setup, Workbench};

@@ -1,4 +1,4 @@
-//! The program that a user runs.
+//! The program that a user runs, and its connectors.
 
 use std::path::{Path, PathBuf};
 
@@ -12,4 +12,12 @@ pub fn program() -> PathBuf {
         .and_then(Path::parent)
         .unwrap()
         .join("samspel")
+}
+
+/// The directory of the components, or the one that `SAMSPEL_CONNECTORS` names.
+pub fn connectors() -> PathBuf {
+    std::env::var_os("SAMSPEL_CONNECTORS").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/connectors"),
+        PathBuf::from,
+    )
 }

@@ -1,21 +1,13 @@
 //! Versions of a connector: the one that only tests load, made into others by a few bytes.
 
-use std::path::{Path, PathBuf};
-
-/// The directory of the components.
-fn components() -> PathBuf {
-    std::env::var_os("SAMSPEL_CONNECTORS").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/connectors"),
-        PathBuf::from,
-    )
-}
+use crate::connectors;
 
 /// A component that only tests load, with other bytes instead of these.
 ///
 /// # Panics
 /// It was not built, or does not hold the bytes once.
 pub fn patched(name: &str, old: &str, new: &str) -> Vec<u8> {
-    let file = components().join("test").join(format!("{name}.wasm"));
+    let file = connectors().join("test").join(format!("{name}.wasm"));
     let mut bytes = match std::fs::read(&file) {
         Ok(bytes) => bytes,
         Err(error) => panic!("{}: {error}; `cargo xtask build` makes it", file.display()),

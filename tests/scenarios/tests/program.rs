@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use samspel_scenarios::program;
+use samspel_scenarios::{connectors, program};
 use samspel_vendors::Running;
 use samspel_vendors::hubspot::{self, HubSpot, HubSpotOptions, NEWSLETTER};
 use samspel_vendors::mailchimp::{self, Mailchimp, MailchimpOptions};
@@ -155,13 +155,6 @@ fields = [
 
 fn email(name: &str) -> String {
     format!("{name}@firma.se")
-}
-
-fn connectors() -> PathBuf {
-    std::env::var_os("SAMSPEL_CONNECTORS").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/connectors"),
-        PathBuf::from,
-    )
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,6 +8,7 @@ use std::process::Stdio;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use samspel_scenarios::{connectors, program};
 use samspel_store::SqliteStore;
 use samspel_vendors::Running;
 use samspel_vendors::hubspot::{self, HubSpot, HubSpotOptions, NEWSLETTER};
@@ -68,21 +69,12 @@ impl World {
 
     /// The same, where what it prints is not looked at.
     async fn quietly(&self, arguments: &[&str]) -> (i32, Value, Vec<u8>) {
-        let test = std::env::current_exe().unwrap();
-        let program = std::env::var_os("SAMSPEL_PROGRAM").map_or_else(
-            || test.ancestors().nth(2).unwrap().join("samspel"),
-            PathBuf::from,
-        );
-        let connectors = std::env::var_os("SAMSPEL_CONNECTORS").map_or_else(
-            || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/connectors"),
-            PathBuf::from,
-        );
-        let output = Command::new(program)
+        let output = Command::new(program())
             .arg("--config")
             .arg(self.file("samspel.toml"))
             .args(arguments)
             .arg("--json")
-            .env("SAMSPEL_CONNECTORS", connectors)
+            .env("SAMSPEL_CONNECTORS", connectors())
             .env("RUST_LOG", LOGGED)
             .env("RUST_BACKTRACE", "full")
             .env("CRM_TOKEN", hubspot::DEFAULT_TOKEN)

@@ -32,5 +32,6 @@ fn router<V: Vendor>(vendor: &V) -> Router {
         .routes()
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(from_fn_with_state(vendor.clone(), gate::gate::<V>))
+        .merge(vendor.open_routes())
         .merge(control::routes(vendor.clone()))
 }

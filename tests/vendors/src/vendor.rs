@@ -91,6 +91,11 @@ pub trait Vendor: Clone + Send + Sync + 'static {
     /// The vendor's API, without gate and control API.
     fn routes(&self) -> Router;
 
+    /// Routes that need no credential: how one is come by.
+    fn open_routes(&self) -> Router {
+        Router::new()
+    }
+
     /// What a user does in the vendor's own interface and a test needs: routes below `/_control`.
     fn control(&self) -> Router {
         Router::new()

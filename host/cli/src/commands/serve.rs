@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use samspel_installation::{Host, Kind};
+use samspel_installation::Host;
 use samspel_server::Options;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -20,8 +20,8 @@ pub async fn run(
     stop: CancellationToken,
 ) -> Result<(), CliError> {
     if host.config().syncs.is_empty() {
-        return Err(CliError::new(Kind::Config, "there is no sync to run")
-            .remedy("add one as `[syncs.NAME]`"));
+        // Accounts can be added through the API, and a sync that is added to the file is taken up at once.
+        tracing::warn!("there is no sync yet; add one to the configuration as `[syncs.NAME]`");
     }
     let options = Options {
         drain: Duration::from_secs(args.drain),

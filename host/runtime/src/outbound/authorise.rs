@@ -98,9 +98,9 @@ impl Authorisation {
                      (offline access)",
                 )
             }),
-            Err(Refusal::Void) => Err(endpoint.failed(
-                "the server does not accept the code (invalid_grant); it is good once and for a short time: begin again",
-            )),
+            Err(Refusal::Void(word)) => Err(endpoint.failed(&format!(
+                "the server does not accept the code ({word}); it is good once and for a short time: begin again",
+            ))),
             Err(Refusal::Other(error)) => Err(match error {
                 HttpError::NotSent(why) => HttpError::NotSent(endpoint.scrubber.text(&why)),
                 other => other,

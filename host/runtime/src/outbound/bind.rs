@@ -27,8 +27,15 @@ struct Chosen<'a> {
     name: &'a str,
     scheme: &'a AuthScheme,
     credential: &'a Credential,
-    /// For OAuth 2.
-    token_url: Option<Url>,
+    oauth: Option<OauthUrls>,
+}
+
+/// The addresses of a credential of OAuth 2.
+struct OauthUrls {
+    /// Where a person grants access, in a browser.
+    authorize: Url,
+    /// Where the host gets tokens.
+    token: Url,
 }
 
 /// Names the account in errors.
@@ -118,21 +125,25 @@ impl Authorisation {
             chosen, overrides, ..
         } = binding.reach()?;
         let found = chosen.iter().find(|chosen| chosen.name == credential);
-        let Some((chosen, AuthKind::Oauth2(oauth), Some(token_url))) =
-            found.map(|chosen| (chosen, &chosen.scheme.kind, &chosen.token_url))
+        let Some((chosen, AuthKind::Oauth2(oauth), Some(urls))) =
+            found.map(|chosen| (chosen, &chosen.scheme.kind, &chosen.oauth))
         else {
             return Err(binding.credential(credential, "is not used by OAuth 2"));
         };
         let Some(known) = chosen.credential.client.clone() else {
             return Err(binding.credential(credential, "OAuth 2 needs a `client-id`"));
         };
+        // A browser goes there and not the host; it is still the operator who says where that is.
+        let elsewhere = overrides.of(&urls.authorize.origin());
         Ok(Self {
-            authorize_url: template::url(&oauth.authorize_url, &account.settings)
-                .map_err(|error| binding.template(error))?,
+            authorize_url: elsewhere.map_or_else(
+                || urls.authorize.clone(),
+                |elsewhere| elsewhere.apply(&urls.authorize),
+            ),
             scopes: oauth.scopes.clone(),
             endpoint: TokenEndpoint {
                 credential: credential.to_owned(),
-                url: token_url.clone(),
+                url: urls.token.clone(),
                 scrubber: Arc::new(Scrubber::new(known.secret.iter().cloned().collect())),
                 client: known,
                 wire: Arc::new(Wire {
@@ -160,8 +171,9 @@ impl<'a> Binding<'a> {
         let egress = Egress::new(&self.descriptor.egress, &self.account.settings)
             .map_err(|error| self.template(error))?;
         let chosen = self.chosen()?;
-        let token_urls: Vec<Url> = chosen.iter().filter_map(|c| c.token_url.clone()).collect();
-        let overrides = self.overrides(&egress, &token_urls)?;
+        let oauth = || chosen.iter().filter_map(|chosen| chosen.oauth.as_ref());
+        let overrides = self.overrides(&egress, oauth())?;
+        let token_urls = oauth().map(|urls| urls.token.clone()).collect();
         Ok(Reach {
             egress,
             chosen,
@@ -202,18 +214,22 @@ impl<'a> Binding<'a> {
             .iter()
             .map(|(name, credential)| {
                 let scheme = self.scheme(name, credential)?;
-                let token_url = match &scheme.kind {
-                    AuthKind::Oauth2(oauth) => Some(
-                        template::url(&oauth.token_url, &self.account.settings)
-                            .map_err(|error| self.template(error))?,
-                    ),
+                let url = |text: &str| {
+                    template::url(text, &self.account.settings)
+                        .map_err(|error| self.template(error))
+                };
+                let oauth = match &scheme.kind {
+                    AuthKind::Oauth2(oauth) => Some(OauthUrls {
+                        authorize: url(&oauth.authorize_url)?,
+                        token: url(&oauth.token_url)?,
+                    }),
                     _ => None,
                 };
                 Ok(Chosen {
                     name,
                     scheme,
                     credential,
-                    token_url,
+                    oauth,
                 })
             })
             .collect()
@@ -256,8 +272,13 @@ impl<'a> Binding<'a> {
     }
 
     /// Overrides, and that everything else is https.
-    fn overrides(&self, egress: &Egress, token_urls: &[Url]) -> Result<Overrides, BindError> {
-        let origins = || egress.origins().chain(token_urls);
+    fn overrides<'u>(
+        &self,
+        egress: &Egress,
+        oauth: impl Iterator<Item = &'u OauthUrls> + Clone,
+    ) -> Result<Overrides, BindError> {
+        let oauth = oauth.flat_map(|urls| [&urls.authorize, &urls.token]);
+        let origins = || egress.origins().chain(oauth.clone());
         let mut known: Vec<Origin> = Vec::new();
         for url in origins() {
             if !known.contains(&url.origin()) {
@@ -380,14 +401,13 @@ impl<'a> Binding<'a> {
                 Means::Body(positions.map_err(|why| self.credential(name, why))?, secret)
             }
             AuthKind::Oauth2(_) => {
-                let (Some(client), Some(token_url)) = (&credential.client, &chosen.token_url)
-                else {
+                let (Some(client), Some(urls)) = (&credential.client, &chosen.oauth) else {
                     return Err(self.credential(name, "OAuth 2 needs a `client-id`"));
                 };
                 Means::Oauth(Oauth::new(Inner {
                     endpoint: TokenEndpoint {
                         credential: (*name).to_owned(),
-                        url: token_url.clone(),
+                        url: urls.token.clone(),
                         client: client.clone(),
                         wire: Arc::clone(wire),
                         scrubber: Arc::clone(scrubber),

@@ -113,11 +113,11 @@ impl Inner {
             None => self.newest().await?,
         };
         let (used, granted) = match self.refresh(&refresh).await {
-            Err(Refusal::Void) => {
+            Err(Refusal::Void(word)) => {
                 // Another process may have used the token since, and kept the one that replaced it.
                 let newest = self.newest().await?;
                 if newest.expose_secret() == refresh.expose_secret() {
-                    return Err(self.is_void(&mut state, refresh).await);
+                    return Err(self.is_void(&mut state, refresh, &word).await);
                 }
                 let again = self.refresh(&newest).await;
                 (newest, again)
@@ -127,7 +127,7 @@ impl Inner {
         let granted = match granted {
             Ok(granted) => granted,
             Err(Refusal::Other(error)) => return Err(error),
-            Err(Refusal::Void) => return Err(self.is_void(&mut state, used).await),
+            Err(Refusal::Void(word)) => return Err(self.is_void(&mut state, used, &word).await),
         };
         let replaced = granted
             .refresh
@@ -171,23 +171,17 @@ impl Inner {
     }
 
     /// No token will ever come from this one, and a person must know.
-    async fn is_void(&self, state: &mut State, token: SecretString) -> HttpError {
+    async fn is_void(&self, state: &mut State, token: SecretString, word: &str) -> HttpError {
         let TokenEndpoint {
             credential, wire, ..
         } = &self.endpoint;
+        let refused = format!("the server no longer accepts the refresh token ({word})");
         let why = format!(
-            "the server no longer accepts the refresh token (invalid_grant); authorise the account again: `samspel \
-             account authorise {}`",
+            "{refused}; authorise the account again: `samspel account authorise {}`",
             wire.account
         );
         if let Some(store) = &self.store
-            && let Err(why) = store
-                .refused(
-                    &wire.account,
-                    credential,
-                    "the server no longer accepts the refresh token (invalid_grant)",
-                )
-                .await
+            && let Err(why) = store.refused(&wire.account, credential, &refused).await
         {
             tracing::warn!(account = %wire.account, why, "that a credential is refused could not be noted");
         }

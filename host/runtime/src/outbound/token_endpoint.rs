@@ -27,8 +27,8 @@ pub struct TokenEndpoint {
 
 /// Why no token was issued.
 pub enum Refusal {
-    /// What the token was asked with is void: the refresh token, or the code.
-    Void,
+    /// What the token was asked with is void: the refresh token, or the code. With the server's word for it.
+    Void(String),
     Other(HttpError),
 }
 
@@ -109,22 +109,18 @@ impl TokenEndpoint {
                 None => self.failed("the server throttles (HTTP 429)"),
             }));
         }
+        let refused = serde_json::from_slice::<ErrorAnswer>(&answer.body).unwrap_or_default();
+        let word = refused.word();
+        if let Some(word) = word.filter(|word| is_void(word)) {
+            return Err(Refusal::Void(word.to_owned()));
+        }
         if !(200..300).contains(&answer.status) {
-            let code =
-                serde_json::from_slice::<ErrorAnswer>(&answer.body).map(|answer| answer.error);
-            return Err(match code.as_deref() {
-                Ok("invalid_grant") => Refusal::Void,
-                // A registered word (RFC 6749, section 5.2), or else not worth repeating.
-                Ok(code)
-                    if code.len() <= 40
-                        && code.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') =>
-                {
-                    other(&format!(
-                        "the server answered {code} (HTTP {})",
-                        answer.status
-                    ))
-                }
-                _ => other(&format!("the server answered HTTP {}", answer.status)),
+            return Err(match word {
+                Some(word) => other(&format!(
+                    "the server answered {word} (HTTP {})",
+                    answer.status
+                )),
+                None => other(&format!("the server answered HTTP {}", answer.status)),
             });
         }
         let tokens: Tokens = serde_json::from_slice(&answer.body)
@@ -151,10 +147,35 @@ struct Tokens {
     refresh_token: Option<String>,
 }
 
-/// An error (RFC 6749, section 5.2).
-#[derive(Deserialize)]
+/// An error (RFC 6749, section 5.2). HubSpot says `status` instead.
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct ErrorAnswer {
-    error: String,
+    error: Option<String>,
+    status: Option<String>,
+}
+
+impl ErrorAnswer {
+    /// The server's word for what is wrong. What is no word is not worth repeating: it may hold anything.
+    fn word(&self) -> Option<&str> {
+        let is_word = |text: &&str| {
+            !text.is_empty()
+                && text.len() <= 40
+                && text.bytes().all(|b| b.is_ascii_alphabetic() || b == b'_')
+        };
+        let words = [&self.error, &self.status].into_iter().flatten();
+        words.map(String::as_str).find(is_word)
+    }
+}
+
+/// Whether a word says that nothing will ever come of this refresh token, or code: `invalid_grant` (RFC 6749, section 5.2);
+/// `BAD_REFRESH_TOKEN` and `BAD_AUTH_CODE` of HubSpot; `bad_refresh_token` and `bad_verification_code` of GitHub, which says
+/// it with HTTP 200.
+fn is_void(word: &str) -> bool {
+    matches!(
+        word.to_ascii_lowercase().as_str(),
+        "invalid_grant" | "bad_refresh_token" | "bad_auth_code" | "bad_verification_code"
+    )
 }
 
 /// A number, which some servers write as a text.
@@ -170,6 +191,33 @@ fn seconds(value: &Value) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn servers_say_in_their_own_words_that_a_grant_is_void() {
+        let of = |text: &str| {
+            let answer: ErrorAnswer = serde_json::from_str(text).unwrap_or_default();
+            answer.word().map(|word| (word.to_owned(), is_void(word)))
+        };
+        let said = |word: &str, void: bool| Some((word.to_owned(), void));
+        assert_eq!(
+            of(r#"{"error":"invalid_grant"}"#),
+            said("invalid_grant", true)
+        );
+        let hubspot =
+            r#"{"status":"BAD_REFRESH_TOKEN","message":"missing or unknown refresh token"}"#;
+        assert_eq!(of(hubspot), said("BAD_REFRESH_TOKEN", true));
+        assert_eq!(
+            of(r#"{"error":"invalid_client"}"#),
+            said("invalid_client", false)
+        );
+        assert_eq!(
+            of(r#"{"status":"error","message":"internal error"}"#),
+            said("error", false)
+        );
+        assert_eq!(of(r#"{"error":"token abc123 is unknown"}"#), None);
+        assert_eq!(of("<html>"), None);
+        assert_eq!(of(r#"{"access_token":"a"}"#), None);
+    }
 
     #[test]
     fn a_lifetime_is_a_number_or_a_text() {

@@ -12,6 +12,7 @@
 //! - an app's webhooks: up to 100 events in a request to one target URL (T), one event for each changed property, writes by
 //!   the API too with `changeSource` `INTEGRATION` (T); signature version 3 (V); 5 s for an answer, 10 repetitions (T).
 //!   Target URL and client secret are entered by a user ([`HubSpotApp`])
+//! - OAuth 2.0: see [`HubSpotClient`]
 //! - 429 with `errorType: RATE_LIMIT` and `policyName`, `X-HubSpot-RateLimit-*` headers (T)
 //!
 //! What is not (V) is a switch where it matters: see [`HubSpotQuirks`].
@@ -26,6 +27,7 @@ mod error;
 mod index;
 mod journal;
 mod limits;
+mod oauth;
 mod objects;
 mod preferences;
 mod properties;
@@ -50,6 +52,7 @@ use tokio::net::TcpListener;
 pub use acts::HubSpotAct;
 pub use app::{AppSubscription, HubSpotApp};
 pub use consent::{LegalBasis, SubscriptionState};
+pub use oauth::HubSpotClient;
 pub use properties::{
     CUSTOMER_NUMBER_PROPERTY, DELIVERABILITY_PROPERTY, NEWSLETTER, PropertyDefinition,
     PropertyOption, PropertyType, SUBSCRIPTION_TYPES, SubscriptionType,
@@ -63,6 +66,7 @@ use crate::vendor::{ActError, Core, DumpPage, Seeded, Vendor};
 use app::{App, Event};
 use journal::Watch;
 use limits::Limits;
+use oauth::Grants;
 use store::{Context, Store};
 
 /// The private-app token that the simulator accepts unless told otherwise.
@@ -103,6 +107,7 @@ struct Inner {
     store: Mutex<Store>,
     limits: Mutex<Limits>,
     app: Mutex<Option<Arc<App>>>,
+    grants: Mutex<Grants>,
     outbox: Outbox<Event>,
 }
 
@@ -116,6 +121,7 @@ impl HubSpot {
             store: Mutex::new(Store::new()),
             limits: Mutex::new(Limits::new()),
             app: Mutex::new(None),
+            grants: Mutex::default(),
             outbox: Outbox::new(options.fault_seed),
         }))
     }
@@ -213,14 +219,24 @@ impl Vendor for HubSpot {
             .with_state(self.clone())
     }
 
+    fn open_routes(&self) -> Router {
+        oauth::routes(self.clone())
+    }
+
     fn control(&self) -> Router {
         app::control(self.clone())
     }
 
     fn authorized(&self, headers: &HeaderMap) -> bool {
-        headers
-            .get(AUTHORIZATION)
-            .is_some_and(|value| value.as_bytes() == self.0.authorization.as_bytes())
+        let Some(given) = headers.get(AUTHORIZATION) else {
+            return false;
+        };
+        let token = given.to_str().unwrap_or_default().strip_prefix("Bearer ");
+        given.as_bytes() == self.0.authorization.as_bytes()
+            || token.is_some_and(|token| {
+                let now = self.0.core.clock.now();
+                self.0.grants.lock().accept(token, now)
+            })
     }
 
     fn admit(&self, request: &Parts, _in_flight: usize) -> Result<HeaderMap, Box<Response>> {

@@ -1,26 +1,30 @@
-//! The address at which a browser answers (RFC 8252, section 7.3): one request, on this machine only.
+//! The address at which a browser answers (RFC 8252, section 7.3): one answer, on this machine only.
 
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::http::header::{CACHE_CONTROL, CONNECTION, REFERRER_POLICY};
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::get;
 use samspel_installation::Kind;
 use secrecy::SecretString;
 use sha2::{Digest, Sha256};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio::time::timeout;
-use url::Url;
+use tokio_util::sync::CancellationToken;
 
 use crate::exit::CliError;
 
 const PATH: &str = "/callback";
-/// A request line with a code in it is far shorter.
-const HEAD: u64 = 16 * 1024;
-/// Browsers open connections in advance and may leave them.
-const CONNECTIONS: usize = 16;
-const READ: Duration = Duration::from_secs(10);
 /// How long a person may take.
 const PERSON: Duration = Duration::from_secs(10 * 60);
+/// How long the browser may take to read that it can close the window.
+const FAREWELL: Duration = Duration::from_secs(5);
 
 /// Listens for the answer.
 pub struct Loopback {
@@ -28,13 +32,18 @@ pub struct Loopback {
     redirect: String,
 }
 
-/// What a request says.
+/// What a browser brings.
 enum Said {
     Code(SecretString),
     /// The person or the server said no.
     No(String),
     /// Not the answer.
-    Other(&'static str),
+    Other,
+}
+
+struct Awaited {
+    state: String,
+    answer: mpsc::Sender<Result<SecretString, String>>,
 }
 
 impl Loopback {
@@ -65,91 +74,72 @@ impl Loopback {
 
     /// Waits for the answer to the authorisation that has this state.
     pub async fn code(self, state: &str) -> Result<SecretString, CliError> {
-        timeout(PERSON, self.wait(state)).await.unwrap_or_else(|_| {
-            Err(CliError::new(
+        let (answer, mut answered) = mpsc::channel(1);
+        let router = Router::new()
+            .route(PATH, get(callback))
+            .with_state(Arc::new(Awaited {
+                state: state.to_owned(),
+                answer,
+            }));
+        let done = CancellationToken::new();
+        let serving = axum::serve(self.listener, router)
+            .with_graceful_shutdown(done.clone().cancelled_owned());
+        let serving = tokio::spawn(serving.into_future());
+        let answer = timeout(PERSON, answered.recv()).await;
+        done.cancel();
+        // A browser that is gone, or opened connections in advance, is not waited for.
+        let _ = timeout(FAREWELL, serving).await;
+        match answer {
+            Ok(Some(Ok(code))) => Ok(code),
+            Ok(Some(Err(why))) => Err(CliError::new(
+                Kind::NotConfirmed,
+                format!("the account was not authorised: the server answered {why}"),
+            )),
+            Ok(None) | Err(_) => Err(CliError::new(
                 Kind::NotConfirmed,
                 format!(
                     "nobody authorised the account within {} minutes",
                     PERSON.as_secs() / 60
                 ),
             )
-            .remedy("do it again"))
-        })
-    }
-
-    async fn wait(self, state: &str) -> Result<SecretString, CliError> {
-        let mut reading = JoinSet::new();
-        loop {
-            tokio::select! {
-                accepted = self.listener.accept(), if reading.len() < CONNECTIONS => {
-                    let (stream, _) = accepted?;
-                    reading.spawn(timeout(READ, head(stream)));
-                }
-                Some(read) = reading.join_next() => {
-                    // A connection that ended early, or says nothing, is not the answer.
-                    let Ok(Ok(Some((stream, line)))) = read else { continue };
-                    match said(&line, state) {
-                        Said::Code(code) => {
-                            respond(stream, "200 OK", "The account is authorised. You can close this window.").await;
-                            return Ok(code);
-                        }
-                        Said::No(why) => {
-                            respond(stream, "200 OK", "The account was not authorised. You can close this window.").await;
-                            return Err(CliError::new(
-                                Kind::NotConfirmed,
-                                format!("the account was not authorised: the server answered {why}"),
-                            ));
-                        }
-                        Said::Other(status) => respond(stream, status, "This is not the answer that is awaited.").await,
-                    }
-                }
-            }
+            .remedy("do it again")),
         }
     }
 }
 
-/// The first line of a request, once its head is complete.
-async fn head(stream: TcpStream) -> Option<(TcpStream, String)> {
-    let mut read = Vec::new();
-    let mut limited = stream.take(HEAD);
-    let mut chunk = [0; 1024];
-    while !read.windows(4).any(|end| end == b"\r\n\r\n") {
-        match limited.read(&mut chunk).await {
-            Ok(0) | Err(_) => return None,
-            Ok(count) => read.extend_from_slice(&chunk[..count]),
+async fn callback(
+    State(awaited): State<Arc<Awaited>>,
+    Query(query): Query<HashMap<String, String>>,
+) -> Response {
+    let (answer, text) = match said(query, &awaited.state) {
+        Said::Code(code) => (
+            Ok(code),
+            "Access was granted; Samspel goes on in the terminal. You can close this window.",
+        ),
+        Said::No(why) => (
+            Err(why),
+            "Access was not granted. You can close this window.",
+        ),
+        Said::Other => {
+            let text = "This is not the answer that is awaited.";
+            return (StatusCode::BAD_REQUEST, page(text)).into_response();
         }
-    }
-    let line = read.split(|byte| *byte == b'\r').next()?;
-    let line = std::str::from_utf8(line).ok()?.to_owned();
-    Some((limited.into_inner(), line))
+    };
+    // The first answer holds.
+    let _ = awaited.answer.try_send(answer);
+    page(text).into_response()
 }
 
-fn said(line: &str, state: &str) -> Said {
-    let mut words = line.split(' ');
-    let (Some("GET"), Some(target)) = (words.next(), words.next()) else {
-        return Said::Other("405 Method Not Allowed");
-    };
-    let Some(url) = Url::parse("http://127.0.0.1")
-        .ok()
-        .and_then(|base| base.join(target).ok())
-        .filter(|url| url.path() == PATH)
-    else {
-        return Said::Other("404 Not Found");
-    };
-    let of = |name: &str| {
-        url.query_pairs()
-            .find(|(known, _)| known == name)
-            .map(|(_, value)| value.into_owned())
-            .filter(|value| !value.is_empty())
-    };
+fn said(mut query: HashMap<String, String>, state: &str) -> Said {
+    let mut of = |name: &str| query.remove(name).filter(|value| !value.is_empty());
     if !of("state").is_some_and(|answer| same(&answer, state)) {
         // Whoever sends this has not seen our question.
-        return Said::Other("400 Bad Request");
+        return Said::Other;
     }
     match (of("code"), of("error")) {
         (Some(code), None) => Said::Code(code.into()),
         (_, Some(error)) => Said::No(word(error)),
-        (None, None) => Said::Other("400 Bad Request"),
+        (None, None) => Said::Other,
     }
 }
 
@@ -168,14 +158,48 @@ fn word(error: String) -> String {
     }
 }
 
-async fn respond(mut stream: TcpStream, status: &str, text: &str) {
+fn page(text: &str) -> impl IntoResponse {
+    // The address holds the code: it is neither kept nor told to anybody.
+    let headers = [
+        (CACHE_CONTROL, "no-store"),
+        (REFERRER_POLICY, "no-referrer"),
+        (CONNECTION, "close"),
+    ];
     let page = format!("<!doctype html><meta charset=utf-8><title>Samspel</title><p>{text}</p>\n");
-    let answer = format!(
-        "HTTP/1.1 {status}\r\ncontent-type: text/html; charset=utf-8\r\ncontent-length: {}\r\ncache-control: no-store\r\n\
-         referrer-policy: no-referrer\r\nconnection: close\r\n\r\n{page}",
-        page.len()
-    );
-    // A browser that is gone needs no answer.
-    let _ = timeout(READ, stream.write_all(answer.as_bytes())).await;
-    let _ = timeout(READ, stream.shutdown()).await;
+    (headers, Html(page))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said_by(query: &[(&str, &str)]) -> Said {
+        let query = query
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        said(query.collect(), "state-1")
+    }
+
+    #[test]
+    fn only_an_answer_to_our_question_counts() {
+        for other in [
+            &[("code", "c")][..],
+            &[("code", "c"), ("state", "state-2")],
+            &[("code", "c"), ("state", "")],
+            &[("state", "state-1")],
+            &[("code", ""), ("state", "state-1")],
+        ] {
+            assert!(matches!(said_by(other), Said::Other), "{other:?}");
+        }
+        let granted = [("code", "c"), ("state", "state-1")];
+        assert!(matches!(said_by(&granted), Said::Code(_)));
+        let both = [
+            ("code", "c"),
+            ("error", "access_denied"),
+            ("state", "state-1"),
+        ];
+        assert!(matches!(said_by(&both), Said::No(why) if why == "access_denied"));
+        let odd = [("error", "<script>"), ("state", "state-1")];
+        assert!(matches!(said_by(&odd), Said::No(why) if why == "an error"));
+    }
 }

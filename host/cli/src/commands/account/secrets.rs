@@ -211,7 +211,8 @@ impl Collector<'_> {
             self.name, begun.url
         );
         if !self.args.no_browser && somebody(self.session.output) {
-            open(&begun.url);
+            // Whoever has no browser here reads the address.
+            let _ = open::that_detached(&begun.url);
         }
         let code = loopback.code(&begun.state).await?;
         Ok(Given::Answer {
@@ -311,21 +312,6 @@ pub async fn input(question: String) -> Result<String, CliError> {
         Ok(Ok(text)) if !text.trim().is_empty() => Ok(text.trim().to_owned()),
         _ => Err(not_entered()),
     }
-}
-
-/// Tries to show a page. Whoever has no browser here reads the address.
-fn open(url: &str) {
-    let program = if cfg!(target_os = "macos") {
-        "open"
-    } else {
-        "xdg-open"
-    };
-    let _ = std::process::Command::new(program)
-        .arg(url)
-        .stdin(std::process::Stdio::null())
-        .stdout(std::process::Stdio::null())
-        .stderr(std::process::Stdio::null())
-        .spawn();
 }
 
 #[cfg(test)]
