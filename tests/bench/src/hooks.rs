@@ -15,7 +15,7 @@ use serde_json::json;
 use tokio::time::MissedTickBehavior;
 
 use crate::error::BenchError;
-use crate::stage::{Scene, Stage};
+use crate::stage::{Further, Scene, Stage};
 use crate::wire::{self, Marks};
 
 /// What is measured.
@@ -93,6 +93,7 @@ pub async fn measure(samspel: &Path, wanted: Wanted) -> Result<Report, BenchErro
         interval: "1h",
         installed: false,
         idle: 0,
+        further: Further::default(),
     };
     let stage = Stage::set(samspel, scene, &marks).await?;
     let mut edits = Edits::default();

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::error::BenchError;
-use crate::stage::{Scene, Stage};
+use crate::stage::{Further, Scene, Stage};
 use crate::usage::Usage;
 use crate::wire::Marks;
 
@@ -73,6 +73,7 @@ pub async fn measure(samspel: &Path, wanted: Wanted) -> Result<Report, BenchErro
         interval: "24h",
         installed: false,
         idle: wanted.syncs.saturating_sub(ACCOUNTS),
+        further: Further::default(),
     };
     let stage = Stage::set(samspel, scene, &Marks::default()).await?;
     let line = ["token", "create", "idle", "--role", "operator", "--json"];

@@ -82,6 +82,9 @@ struct SoakArgs {
     /// Swaps of connectors a minute
     #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u32).range(0..=60))]
     swaps: u32,
+    /// Bad versions of a connector a minute, which the host has to go back from
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..=2))]
+    bad_versions: u32,
     /// Kills of the host a minute
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(0..=6))]
     kills: u32,
@@ -208,6 +211,7 @@ async fn soaked(programs: &Programs, args: &SoakArgs) -> Result<ExitCode, BenchE
         rate: args.rate,
         syncs: usize::try_from(args.syncs).unwrap_or(1),
         swaps: args.swaps,
+        bad_versions: args.bad_versions,
         kills: args.kills,
         faults: (args.faults / 100.0).clamp(0.0, 1.0),
     };

@@ -44,6 +44,19 @@ pub struct Scene {
     pub installed: bool,
     /// Further syncs, between the same accounts by turns, that run once a day and were never agreed to: `idle-0` and so on.
     pub idle: usize,
+    /// What else there is.
+    pub further: Further,
+}
+
+/// A connector that only some measurements need, with its accounts and syncs.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Further {
+    /// Its component, by name.
+    pub connector: Option<&'static str>,
+    /// Its part of the configuration.
+    pub configuration: &'static str,
+    /// Its syncs: they are agreed to, and run for the first time.
+    pub syncs: &'static [&'static str],
 }
 
 /// A CRM and an e-mail platform.
@@ -135,6 +148,7 @@ impl Stage {
                 "24h",
             ));
         }
+        text.push_str(scene.further.configuration);
         file("samspel.toml", &text)?;
         file("hubspot-token", hubspot::DEFAULT_TOKEN)?;
         file("mailchimp-key", mailchimp::DEFAULT_KEY)?;
@@ -143,18 +157,22 @@ impl Stage {
             samspel: samspel.to_owned(),
             directory: directory.path().to_owned(),
         };
-        if scene.installed {
-            for name in CONNECTORS {
-                let file = component(name);
-                let file = file.to_string_lossy();
-                program
-                    .output(&["connector", "install", &file, "--dev", "--yes", "--json"])
-                    .await?;
-            }
-        }
-        for index in 0..scene.pairs {
+        let installed = if scene.installed {
+            &CONNECTORS[..]
+        } else {
+            &[]
+        };
+        for name in installed.iter().chain(&scene.further.connector) {
+            let file = component(name);
+            let file = file.to_string_lossy();
             program
-                .output(&["sync", "run", &format!("sync-{index}"), "--yes", "--json"])
+                .output(&["connector", "install", &file, "--dev", "--yes", "--json"])
+                .await?;
+        }
+        let syncs = (0..scene.pairs).map(|index| format!("sync-{index}"));
+        for sync in syncs.chain(scene.further.syncs.iter().map(ToString::to_string)) {
+            program
+                .output(&["sync", "run", &sync, "--yes", "--json"])
                 .await?;
         }
         let known: Endpoints = program.json(&["hooks", "endpoints", "--json"]).await?;

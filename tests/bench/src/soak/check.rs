@@ -152,10 +152,12 @@ struct Run {
 ///
 /// # Errors
 /// The program fails.
-pub async fn failed_runs(program: &Program, syncs: usize) -> Result<Vec<String>, BenchError> {
+pub async fn failed_runs(
+    program: &Program,
+    syncs: impl Iterator<Item = String>,
+) -> Result<Vec<String>, BenchError> {
     let mut failed = Vec::new();
-    for index in 0..syncs {
-        let sync = format!("sync-{index}");
+    for sync in syncs {
         let line = ["sync", "status", &sync, "--limit", "10000", "--json"];
         let Status { runs } = program.json(&line).await?;
         let errors = runs.into_iter().filter_map(|run| run.error);

@@ -2,6 +2,7 @@
 //! are swapped, a host that is killed. At the end both sides must hold the same, everybody must be there once, and
 //! nothing that somebody wrote may be lost without a trace.
 
+mod bad;
 mod check;
 mod people;
 mod swaps;
@@ -19,6 +20,7 @@ use crate::error::BenchError;
 use crate::stage::{Scene, Stage};
 use crate::usage::Usage;
 use crate::wire::{self, Marks};
+use bad::BadVersions;
 use people::People;
 use swaps::Swaps;
 
@@ -48,6 +50,8 @@ pub struct Wanted {
     pub syncs: usize,
     /// Swaps of connectors a minute.
     pub swaps: u32,
+    /// Bad versions of a connector a minute.
+    pub bad_versions: u32,
     /// Kills of the host a minute.
     pub kills: u32,
     /// The share of requests that meet a fault, 0.0 to 1.0.
@@ -61,6 +65,8 @@ pub struct Report {
     pub changes: u64,
     /// How often a connector was swapped.
     pub swaps: u64,
+    /// How many bad versions of a connector the host went back from by itself.
+    pub bad_versions: u64,
     /// How often the host was killed.
     pub kills: u64,
     /// What is wrong.
@@ -117,8 +123,8 @@ impl Report {
     pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
         writeln!(
             out,
-            "{} changes ({} of them in a race), {} swaps, {} kills; {} records on both sides",
-            self.changes, self.races, self.swaps, self.kills, self.records
+            "{} changes ({} of them in a race), {} swaps, {} bad versions, {} kills; {} records on both sides",
+            self.changes, self.races, self.swaps, self.bad_versions, self.kills, self.records
         )?;
         writeln!(
             out,
@@ -153,6 +159,7 @@ pub async fn run(samspel: &Path, wanted: Wanted) -> Result<Report, BenchError> {
         interval: INTERVAL,
         installed: true,
         idle: 0,
+        further: bad::BRITTLE,
     };
     eprintln!(
         "soak: {} syncs are set up and run for the first time",
@@ -163,6 +170,7 @@ pub async fn run(samspel: &Path, wanted: Wanted) -> Result<Report, BenchError> {
         people: People::default(),
         memory: Memory::default(),
         swaps: Swaps::prepare()?,
+        bad: BadVersions::prepare()?,
         kills: 0,
         wanted,
         marks,
@@ -177,6 +185,7 @@ struct Soak {
     stage: Stage,
     people: People,
     swaps: Swaps,
+    bad: BadVersions,
     kills: u64,
     memory: Memory,
     wanted: Wanted,
@@ -211,6 +220,7 @@ impl Soak {
         changes.set_missed_tick_behavior(MissedTickBehavior::Burst);
         let mut kills = every(self.wanted.kills);
         let mut swaps = every(self.wanted.swaps);
+        let mut bad = every(self.wanted.bad_versions);
         let mut looks = tokio::time::interval(Duration::from_secs(1));
         let (mut told, mut started) = (Instant::now(), Instant::now());
         let mut number = 0;
@@ -221,6 +231,7 @@ impl Soak {
                     number += 1;
                 }
                 () = due(&mut swaps) => self.swaps.begin(self.stage.program()),
+                () = due(&mut bad) => self.bad.begin(self.stage.program())?,
                 () = due(&mut kills) => {
                     self.remember(started);
                     self.stage.kill().await?;
@@ -229,21 +240,24 @@ impl Soak {
                 }
                 _ = looks.tick() => {
                     self.swaps.look();
+                    self.bad.look();
                     self.look(started)?;
                 }
             }
             if told.elapsed() > TELL {
                 told = Instant::now();
                 eprintln!(
-                    "soak: {} s of {} s, {number} changes, {} swaps, {} kills",
+                    "soak: {} s of {} s, {number} changes, {} swaps, {} bad versions, {} kills",
                     began.elapsed().as_secs(),
                     length.as_secs(),
                     self.swaps.done(),
+                    self.bad.rolled_back(),
                     self.kills
                 );
             }
         }
         self.swaps.finish().await;
+        self.bad.finish().await;
         self.remember(started);
         Ok(())
     }
@@ -291,7 +305,10 @@ impl Soak {
             .found
             .extend(check::lost(&program, &self.people, &checked.sides).await?);
         checked.found.extend(self.swaps.failures());
-        let runs = check::failed_runs(&program, self.stage.pairs.len()).await?;
+        checked.found.extend(self.bad.failures(&program).await?);
+        let syncs = (0..self.stage.pairs.len()).map(|index| format!("sync-{index}"));
+        let syncs = syncs.chain(bad::BRITTLE.syncs.iter().map(ToString::to_string));
+        let runs = check::failed_runs(&program, syncs).await?;
         self.remember(Instant::now().checked_sub(WARM * 2).unwrap_or(began));
         if self.stage.has_ended()? {
             return Err(BenchError::Ended);
@@ -311,6 +328,7 @@ impl Soak {
         let report = Report {
             changes: self.people.changes(),
             swaps: self.swaps.done(),
+            bad_versions: self.bad.rolled_back(),
             kills: self.kills,
             violations: checked.found.len() as u64,
             failed_runs: runs.len() as u64,

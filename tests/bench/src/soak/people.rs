@@ -19,6 +19,17 @@ const OPT_OUTS: u64 = 2;
 /// Somebody at one pair of vendors: the pair, and the address.
 pub type Who = (usize, String);
 
+/// Whose turn it is, and where.
+struct Turn<'p> {
+    /// The change.
+    number: u64,
+    /// The pair of vendors.
+    index: usize,
+    pair: &'p Pair,
+    /// In the CRM, not in the e-mail platform.
+    in_crm: bool,
+}
+
 /// Somebody's first name as it was written last.
 #[derive(Debug, Clone, Copy)]
 pub struct Last {
@@ -48,35 +59,36 @@ impl People {
     pub fn change(&mut self, pairs: &[Pair], marks: &Marks, number: u64) -> Result<(), BenchError> {
         let count = pairs.len() as u64;
         let index = usize::try_from(number % count).unwrap_or_default();
-        let turn = number / count;
-        let (pair, in_crm) = (&pairs[index], turn.is_multiple_of(2));
+        let round = number / count;
+        let turn = Turn {
+            number,
+            index,
+            pair: &pairs[index],
+            in_crm: round.is_multiple_of(2),
+        };
         self.changes += 1;
-        match turn % OF {
-            kind if kind < NEW => self.come(index, pair, marks, number, in_crm),
-            kind if kind < NEW + OPT_OUTS => self.opt_out(index, pair, in_crm),
-            _ => self.edit(index, pair, marks, number, in_crm),
+        match round % OF {
+            kind if kind < NEW => self.come(&turn, marks),
+            kind if kind < NEW + OPT_OUTS => self.opt_out(&turn),
+            _ => self.edit(&turn, marks),
         }
     }
 
-    fn come(
-        &mut self,
-        index: usize,
-        pair: &Pair,
-        marks: &Marks,
-        number: u64,
-        in_crm: bool,
-    ) -> Result<(), BenchError> {
-        let (email, value) = (format!("new{number}@harbour.example"), wire::value(number));
-        let who = (index, email.clone());
-        self.begin(pair, marks, number, in_crm, &who);
+    fn come(&mut self, turn: &Turn<'_>, marks: &Marks) -> Result<(), BenchError> {
+        let (email, value) = (
+            format!("new{}@harbour.example", turn.number),
+            wire::value(turn.number),
+        );
+        let who = (turn.index, email.clone());
+        self.begin(turn, marks, &who);
         self.came.insert(who);
-        if in_crm {
-            pair.in_crm(json!({
+        if turn.in_crm {
+            turn.pair.in_crm(json!({
                 "act": "create",
                 "properties": { "email": email, "firstname": value, "lastname": "New" },
             }))
         } else {
-            pair.in_list(json!({
+            turn.pair.in_list(json!({
                 "act": "create",
                 "email": email,
                 "merge_fields": { "FNAME": value, "LNAME": "New" },
@@ -84,60 +96,57 @@ impl People {
         }
     }
 
-    fn opt_out(&mut self, index: usize, pair: &Pair, in_crm: bool) -> Result<(), BenchError> {
-        let email = self.next(index, pair);
-        if !self.opted_out.insert((index, email.clone())) {
+    fn opt_out(&mut self, turn: &Turn<'_>) -> Result<(), BenchError> {
+        let email = self.next(turn);
+        if !self.opted_out.insert((turn.index, email.clone())) {
             // They have left already: the vendors do not let them leave twice.
             return Ok(());
         }
-        if in_crm {
-            pair.in_crm(json!({ "act": "unsubscribe", "email": email, "subscription": NEWSLETTER }))
+        if turn.in_crm {
+            turn.pair
+                .in_crm(json!({ "act": "unsubscribe", "email": email, "subscription": NEWSLETTER }))
         } else {
-            pair.in_list(json!({ "act": "unsubscribe", "member": email }))
+            turn.pair
+                .in_list(json!({ "act": "unsubscribe", "member": email }))
         }
     }
 
-    fn edit(
-        &mut self,
-        index: usize,
-        pair: &Pair,
-        marks: &Marks,
-        number: u64,
-        in_crm: bool,
-    ) -> Result<(), BenchError> {
-        let (email, value) = (self.next(index, pair), wire::value(number));
-        self.begin(pair, marks, number, in_crm, &(index, email.clone()));
-        if in_crm {
-            pair.in_crm(
+    fn edit(&mut self, turn: &Turn<'_>, marks: &Marks) -> Result<(), BenchError> {
+        let (email, value) = (self.next(turn), wire::value(turn.number));
+        self.begin(turn, marks, &(turn.index, email.clone()));
+        if turn.in_crm {
+            turn.pair.in_crm(
                 json!({ "act": "edit", "contact": email, "properties": { "firstname": value } }),
             )
         } else {
-            pair.in_list(
+            turn.pair.in_list(
                 json!({ "act": "edit", "member": email, "merge_fields": { "FNAME": value } }),
             )
         }
     }
 
-    fn begin(&mut self, pair: &Pair, marks: &Marks, number: u64, in_crm: bool, who: &Who) {
+    fn begin(&mut self, turn: &Turn<'_>, marks: &Marks, who: &Who) {
+        let number = turn.number;
         let raced = self
             .last
             .get(who)
             .is_some_and(|last| marks.is_under_way(last.number));
         self.races += u64::from(raced);
         self.last.insert(who.clone(), Last { number, raced });
-        let target = if in_crm {
-            pair.list_wire
+        let target = if turn.in_crm {
+            turn.pair.list_wire
         } else {
-            pair.crm_wire
+            turn.pair.crm_wire
         };
         marks.begin(number, Instant::now(), target);
     }
 
     /// Who has a turn. Only who was there from the start: those who come must be known on both sides before they can be
     /// edited on either.
-    fn next(&mut self, index: usize, pair: &Pair) -> String {
-        let next = self.next.entry(index).or_default();
-        let email = pair.people[*next % pair.people.len()].clone();
+    fn next(&mut self, turn: &Turn<'_>) -> String {
+        let people = &turn.pair.people;
+        let next = self.next.entry(turn.index).or_default();
+        let email = people[*next % people.len()].clone();
         *next += 1;
         email
     }
