@@ -2,7 +2,6 @@
 //! authorising accounts.
 
 mod add;
-mod loopback;
 mod manage;
 mod secrets;
 

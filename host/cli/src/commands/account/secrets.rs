@@ -8,9 +8,9 @@ use samspel_installation::config::SecretSettings;
 use samspel_installation::{Kind, credentials};
 use samspel_model::descriptor::{AuthKind, AuthScheme, Descriptor};
 use samspel_operations::accounts::{AddAccount, BeginAuthorisation, Given};
+use samspel_server::Loopback;
 use secrecy::{ExposeSecret, SecretString};
 
-use super::loopback::Loopback;
 use crate::args::SecretArgs;
 use crate::commands::ask::somebody;
 use crate::exit::CliError;

@@ -10,15 +10,13 @@ use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, CONNECTION, REFERRER_POLICY};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
-use samspel_installation::Kind;
+use samspel_installation::{Error, Kind};
 use secrecy::SecretString;
 use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-
-use crate::exit::CliError;
 
 const PATH: &str = "/callback";
 /// How long a person may take.
@@ -48,9 +46,12 @@ struct Awaited {
 
 impl Loopback {
     /// Listens; at any free port if it is 0.
-    pub async fn bind(port: u16) -> Result<Self, CliError> {
+    ///
+    /// # Errors
+    /// The port is taken.
+    pub async fn bind(port: u16) -> Result<Self, Error> {
         let failed = |error: std::io::Error| {
-            CliError::new(
+            Error::new(
                 Kind::Failure,
                 format!("the browser's answer cannot be awaited at 127.0.0.1:{port}: {error}"),
             )
@@ -68,12 +69,16 @@ impl Loopback {
     }
 
     /// Where the browser is to be sent.
+    #[must_use]
     pub fn redirect(&self) -> &str {
         &self.redirect
     }
 
     /// Waits for the answer to the authorisation that has this state.
-    pub async fn code(self, state: &str) -> Result<SecretString, CliError> {
+    ///
+    /// # Errors
+    /// Access was not granted, or nobody answered in time.
+    pub async fn code(self, state: &str) -> Result<SecretString, Error> {
         let (answer, mut answered) = mpsc::channel(1);
         let router = Router::new()
             .route(PATH, get(callback))
@@ -91,11 +96,11 @@ impl Loopback {
         let _ = timeout(FAREWELL, serving).await;
         match answer {
             Ok(Some(Ok(code))) => Ok(code),
-            Ok(Some(Err(why))) => Err(CliError::new(
+            Ok(Some(Err(why))) => Err(Error::new(
                 Kind::NotConfirmed,
                 format!("the account was not authorised: the server answered {why}"),
             )),
-            Ok(None) | Err(_) => Err(CliError::new(
+            Ok(None) | Err(_) => Err(Error::new(
                 Kind::NotConfirmed,
                 format!(
                     "nobody authorised the account within {} minutes",
