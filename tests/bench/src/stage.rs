@@ -197,7 +197,7 @@ impl Stage {
             metrics: format!("http://127.0.0.1:{metrics}/metrics"),
             _directory: directory,
         };
-        ready(&stage.metrics, &stage.pairs).await?;
+        ready(&stage.metrics, &stage.pairs, scene.further.syncs.len()).await?;
         Ok(stage)
     }
 
@@ -433,7 +433,7 @@ fields = [
 }
 
 /// Waits until Samspel serves, the first runs are over, and every Mailchimp has a webhook.
-async fn ready(metrics: &str, pairs: &[Pair]) -> Result<(), BenchError> {
+async fn ready(metrics: &str, pairs: &[Pair], further: usize) -> Result<(), BenchError> {
     let client = Client::builder().no_proxy().build()?;
     let until = Instant::now() + START;
     loop {
@@ -450,7 +450,9 @@ async fn ready(metrics: &str, pairs: &[Pair]) -> Result<(), BenchError> {
         };
         let text = answer.text().await?;
         let first_runs = text.lines().filter(|line| line.contains(FIRST_RUN));
-        if first_runs.count() == pairs.len() && pairs.iter().all(|pair| pair.list.webhooks() > 0) {
+        if first_runs.count() == pairs.len() + further
+            && pairs.iter().all(|pair| pair.list.webhooks() > 0)
+        {
             return Ok(());
         }
     }
