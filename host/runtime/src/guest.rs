@@ -12,6 +12,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::bindings::hooked::{HooksOnly, HooksOnlyPre};
 use crate::bindings::{Connector, ConnectorPre};
+use crate::component::CONTRACT;
 use crate::engine::TICK;
 use crate::limits::Limits;
 use crate::outbound::{Call, Outbound};
@@ -339,6 +340,17 @@ where
 fn explain(error: &wasmtime::Error, state: &State) -> String {
     if let Some(violation) = &state.violation {
         return violation.clone();
+    }
+    // The text of wasmtime's component functions: it has no public type for this either.
+    if error
+        .chain()
+        .any(|cause| cause.to_string().starts_with("type mismatch with"))
+    {
+        return format!(
+            "it was built against another state of the contract {CONTRACT} than this host ({:#}); build it again with \
+             the SDK that belongs to this host",
+            error.root_cause()
+        );
     }
     let trap = error.downcast_ref::<Trap>();
     if trap == Some(&Trap::StackOverflow) {

@@ -2,7 +2,7 @@
 //! contract demands, or made from the hostile connector by changing its bytes.
 
 use std::fmt::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
@@ -12,6 +12,11 @@ use super::test_connector;
 /// A component in the text format.
 pub fn from_text(text: &str) -> Vec<u8> {
     wat::parse_str(text).unwrap()
+}
+
+/// The contract.
+pub fn wit() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit")
 }
 
 /// The hostile connector, whose deed is done while it describes itself.
@@ -80,10 +85,14 @@ impl ByHand {
 
     /// Makes the component.
     pub fn build(&self) -> Vec<u8> {
+        self.build_against(&wit())
+    }
+
+    /// Makes the component, for another contract than ours.
+    pub fn build_against(&self, wit: &Path) -> Vec<u8> {
         let mut module = wat::parse_str(self.text()).unwrap();
         let mut resolve = Resolve::default();
-        let wit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../wit");
-        let (package, _) = resolve.push_dir(&wit).unwrap();
+        let (package, _) = resolve.push_dir(wit).unwrap();
         let world = resolve.select_world(&[package], Some("connector")).unwrap();
         embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
         ComponentEncoder::default()
