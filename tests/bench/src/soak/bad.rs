@@ -43,6 +43,8 @@ fields = [{ a = "key", b = "key" }, { a = "name", b = "name" }]
 "#,
     syncs: &["brittle-large", "brittle-tiny"],
 };
+/// Of them, that of other accounts. A run of the sore account's sync may fail before the host goes back.
+pub const UNTOUCHED: &str = "brittle-tiny";
 /// The host must have gone back within this time, even if it was killed meanwhile.
 const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(500);

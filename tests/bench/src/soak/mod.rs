@@ -307,7 +307,7 @@ impl Soak {
         checked.found.extend(self.swaps.failures());
         checked.found.extend(self.bad.failures(&program).await?);
         let syncs = (0..self.stage.pairs.len()).map(|index| format!("sync-{index}"));
-        let syncs = syncs.chain(bad::BRITTLE.syncs.iter().map(ToString::to_string));
+        let syncs = syncs.chain([bad::UNTOUCHED.to_owned()]);
         let runs = check::failed_runs(&program, syncs).await?;
         self.remember(Instant::now().checked_sub(WARM * 2).unwrap_or(began));
         if self.stage.has_ended()? {
