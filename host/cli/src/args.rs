@@ -343,7 +343,8 @@ pub struct ServeArgs {
     #[arg(long, default_value_t = 60, value_name = "SECONDS")]
     pub drain: u64,
     /// Send traces to this address of an OpenTelemetry collector (OTLP over HTTP), such as
-    /// http://127.0.0.1:4318/v1/traces. The SDK's other variables (OTEL_SERVICE_NAME, OTEL_TRACES_SAMPLER, ...) hold too.
+    /// http://127.0.0.1:4318/v1/traces. The SDK's other variables (OTEL_SERVICE_NAME, OTEL_TRACES_SAMPLER, ...) hold
+    /// too.
     #[arg(
         long,
         env = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",

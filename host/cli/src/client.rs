@@ -66,8 +66,8 @@ impl Client {
         })
     }
 
-    /// Asks it to do something. `progress` takes what it tells meanwhile. `stop` ends the waiting: what the host does, it
-    /// does to its end.
+    /// Asks it to do something. `progress` takes what it tells meanwhile. `stop` ends the waiting: what the host does,
+    /// it does to its end.
     pub async fn call<O: Operation>(
         &self,
         operation: &O,

@@ -27,13 +27,13 @@ use output::Output;
 use session::Session;
 use traces::Traces;
 
-/// Threads that run tasks, where there are as many processors. Most of a sync is waiting; planning and the connectors' own
-/// computing share the rest.
+/// Threads that run tasks, where there are as many processors. Most of a sync is waiting; planning and the connectors'
+/// own computing share the rest.
 const WORKERS: usize = 4;
 
-/// Threads hand pages and batches to each other all the time, and compiling needs much memory for a second. This one is quick
-/// about the first and gives back the second, as long as it does not ask for huge pages (`no_thp`); the C library's does either,
-/// with many heaps or with one (`tests/README.md`).
+/// Threads hand pages and batches to each other all the time, and compiling needs much memory for a second. This one is
+/// quick about the first and gives back the second, as long as it does not ask for huge pages (`no_thp`); the C
+/// library's does either, with many heaps or with one (`tests/README.md`).
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -186,8 +186,8 @@ fn part(state: &LinkState<'_>, policy: &Policy, survivor: Side) -> LinkPlan {
     plan
 }
 
-/// Whether a side's record was changed since the two were last reconciled, in what flows from it. What was never reconciled
-/// counts as changed: nothing is taken away with a partner that never had it.
+/// Whether a side's record was changed since the two were last reconciled, in what flows from it. What was never
+/// reconciled counts as changed: nothing is taken away with a partner that never had it.
 fn edited(state: &LinkState<'_>, policy: &Policy, side: Side) -> bool {
     policy.fields.iter().any(|rule| {
         rule.to[side.other().index()]

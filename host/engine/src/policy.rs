@@ -204,8 +204,8 @@ impl Policy {
         }
     }
 
-    /// A record that was seen, as the sync's filter sees it: one that it leaves out is out of scope. With the reason, for
-    /// people, where the filter cannot be applied to the record.
+    /// A record that was seen, as the sync's filter sees it: one that it leaves out is out of scope. With the reason,
+    /// for people, where the filter cannot be applied to the record.
     pub fn scoped(&self, side: Side, mut seen: Observation) -> (Observation, Option<String>) {
         if seen.presence != Presence::Present {
             return (seen, None);

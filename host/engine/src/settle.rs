@@ -62,8 +62,8 @@ pub fn settle(
         {
             let opted_out = said.state == ConsentState::Unsubscribed;
             let restricted = *planned.image(target) == ConsentState::Unsubscribed;
-            // Some remotes answer a create with the record that an earlier attempt has made, and some people opt in again
-            // before it is found: it was not told of the opt-out then.
+            // Some remotes answer a create with the record that an earlier attempt has made, and some people opt in
+            // again before it is found: it was not told of the opt-out then.
             let untold = restricted
                 && matches!(intent.effect, Effect::Create)
                 && !matches!(
@@ -112,8 +112,8 @@ pub fn settle(
     }
 }
 
-/// What a create that was tried makes true of the record with its key that was found since, and that people may have changed:
-/// fields that hold what was to be written. In everything else the two meet for the first time.
+/// What a create that was tried makes true of the record with its key that was found since, and that people may have
+/// changed: fields that hold what was to be written. In everything else the two meet for the first time.
 pub fn adopted(intent: &Intent, now: &Entity, policy: &Policy) -> Base {
     let target = intent.target;
     let fields = intent.base.fields.iter().filter_map(|(name, planned)| {
@@ -154,8 +154,8 @@ pub fn is_applied(intent: &Intent, now: &Entity, policy: &Policy) -> bool {
     fields_are_applied(intent, now, policy) && consents && deliverability
 }
 
-/// What of a write that takes a run back holds, although the rest does not: those fields are as they were before that run, and
-/// stay so until somebody says which value holds. Nothing else would tell that from an edit.
+/// What of a write that takes a run back holds, although the rest does not: those fields are as they were before that
+/// run, and stay so until somebody says which value holds. Nothing else would tell that from an edit.
 pub fn taken_back(intent: &Intent, now: &Entity, policy: &Policy) -> Option<Intent> {
     let holds = |name: &String| {
         let sent = &intent.patch[name];

@@ -184,7 +184,8 @@ pub enum FirstSync {
     A,
     /// B's.
     B,
-    /// That of the record which changed last, by the remotes' clocks; within two minutes of each other a person decides.
+    /// That of the record which changed last, by the remotes' clocks; within two minutes of each other a person
+    /// decides.
     Newest,
     /// A person decides.
     Queue,

@@ -35,8 +35,8 @@ impl Meter {
         }
     }
 
-    /// So many records are about to be looked at. Whether the links must be counted before: the valves let a share of them
-    /// through, where that is more than a fixed number.
+    /// So many records are about to be looked at. Whether the links must be counted before: the valves let a share of
+    /// them through, where that is more than a fixed number.
     pub fn looks_at(&mut self, records: u64) -> bool {
         self.records += records;
         let valves = &self.valves;
@@ -57,8 +57,8 @@ impl Meter {
         allowed
     }
 
-    /// Whether a field may be changed in one more record. It is counted if so. `meets`: the two records meet in it for the
-    /// first time, which is what a first sync is for, and what its plan was agreed to for.
+    /// Whether a field may be changed in one more record. It is counted if so. `meets`: the two records meet in it for
+    /// the first time, which is what a first sync is for, and what its plan was agreed to for.
     pub fn change(&mut self, rule: &str, meets: bool) -> bool {
         if meets && self.first {
             return true;

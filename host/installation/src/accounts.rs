@@ -30,8 +30,8 @@ pub fn place_of_client(credential: &str) -> String {
 }
 
 impl Host {
-    /// Asks the remote who an account would be, with these secrets in the place of sealed ones. Keeps nothing; gives the
-    /// secrets as they are then, because a server may replace one when it is used.
+    /// Asks the remote who an account would be, with these secrets in the place of sealed ones. Keeps nothing; gives
+    /// the secrets as they are then, because a server may replace one when it is used.
     ///
     /// # Errors
     /// The account cannot be used like this.
@@ -89,7 +89,8 @@ impl Host {
         vault.forget(id).await.map_err(tokens::unusable)
     }
 
-    /// What it takes to authorise a credential anew. `client`: the client's secret, if it is not where the settings say.
+    /// What it takes to authorise a credential anew. `client`: the client's secret, if it is not where the settings
+    /// say.
     pub async fn authorisation(
         &self,
         name: &str,

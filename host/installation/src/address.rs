@@ -1,8 +1,8 @@
 //! Addresses of notifications: `/hooks/{endpoint}/{secret}`.
 //!
 //! An endpoint is an account, or a name of `[hooks]` that stands for several. Its secret is random, kept in the vault,
-//! and made when somebody first needs the address. It is not a credential: the remote and the connector know it, and who
-//! knows it can make the host look at records, and nothing else.
+//! and made when somebody first needs the address. It is not a credential: the remote and the connector know it, and
+//! who knows it can make the host look at records, and nothing else.
 
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};

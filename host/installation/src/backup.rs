@@ -51,8 +51,8 @@ impl Host {
     }
 }
 
-/// Puts a copy in the place of a configuration's store, which no process may use meanwhile. The store that was there is set
-/// aside.
+/// Puts a copy in the place of a configuration's store, which no process may use meanwhile. The store that was there is
+/// set aside.
 ///
 /// # Errors
 /// The copy is no good, or the store is used. What was there stays.

@@ -368,8 +368,8 @@ impl Host {
         Ok(self.open_sync(name).await?.sync)
     }
 
-    /// A sync that can be run, with its accounts, so that what becomes of the run can be told to their connectors' lifecycle
-    /// ([`Host::ran`]).
+    /// A sync that can be run, with its accounts, so that what becomes of the run can be told to their connectors'
+    /// lifecycle ([`Host::ran`]).
     pub async fn open_sync(&self, name: &str) -> Result<Opened, Error> {
         let spec = self.spec(name)?;
         let accounts = [

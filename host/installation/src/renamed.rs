@@ -1,7 +1,7 @@
 //! A store under the names that the configuration uses now.
 //!
-//! What is stored about an account or a sync is kept under its id, which stays when the operator renames it (`id` in the
-//! configuration). Above this, everybody speaks of names; below, of ids.
+//! What is stored about an account or a sync is kept under its id, which stays when the operator renames it (`id` in
+//! the configuration). Above this, everybody speaks of names; below, of ids.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -120,8 +120,8 @@ impl Host {
         draining.insert(connector.to_owned(), some);
     }
 
-    /// An account, with the revision of its connector that is active for it now. One that was opened before is given again
-    /// as long as that is the same; a run keeps what it was given.
+    /// An account, with the revision of its connector that is active for it now. One that was opened before is given
+    /// again as long as that is the same; a run keeps what it was given.
     ///
     /// # Errors
     /// There is no such account, or its connector, settings or credentials are not in order.
@@ -245,8 +245,8 @@ impl Host {
         })
     }
 
-    /// The connector that a new account with this setting would use: what is active of those that are installed, or else
-    /// a file.
+    /// The connector that a new account with this setting would use: what is active of those that are installed, or
+    /// else a file.
     ///
     /// # Errors
     /// There is none, or it cannot be loaded.

@@ -100,9 +100,9 @@ pub struct VaultTokens {
 }
 
 impl VaultTokens {
-    /// The tokens that follow from these credentials. One that is sealed is replaced where it is. One that is referred to
-    /// cannot be: its replacement is kept together with a fingerprint of the token that the operator configured, so that
-    /// once a person authorises the account anew and configures another, the old one's replacements count no more.
+    /// The tokens that follow from these credentials. One that is sealed is replaced where it is. One that is referred
+    /// to cannot be: its replacement is kept together with a fingerprint of the token that the operator configured, so
+    /// that once a person authorises the account anew and configures another, the old one's replacements count no more.
     pub fn new(
         vault: Arc<Vault>,
         store: Arc<SqliteStore>,

@@ -1,8 +1,8 @@
 //! Who may use this installation, and what was done: bearer tokens with roles, and the audit log.
 //!
 //! A token is 256 random bits. So a single SHA-256 of it can be kept: what a slow password hash defends against, trying
-//! likely passwords, cannot succeed with any hash, and each request is checked at the cost of one lookup. The lookup is by
-//! the digest, of which nobody can choose a beginning, so that its timing tells nothing about other tokens.
+//! likely passwords, cannot succeed with any hash, and each request is checked at the cost of one lookup. The lookup is
+//! by the digest, of which nobody can choose a beginning, so that its timing tells nothing about other tokens.
 
 use std::fmt;
 use std::str::FromStr;
@@ -292,8 +292,8 @@ pub struct KnownRequest {
 /// Remembers requests, so that one that is sent again is not done again.
 #[async_trait]
 pub trait Requests: Send + Sync {
-    /// Notes that a request is about to be done; what is known of it if it was noted before, and then nothing is changed.
-    /// What is older than `since` is forgotten.
+    /// Notes that a request is about to be done; what is known of it if it was noted before, and then nothing is
+    /// changed. What is older than `since` is forgotten.
     async fn begin_request(
         &self,
         principal: &str,

@@ -99,8 +99,8 @@ pub trait Connector: Send + Sync {
         extent: Extent,
     ) -> Result<Vec<Fetched>, Failure>;
 
-    /// Waits until a request would not have to wait for the account's budget. Whether there was something to wait for: what is
-    /// to be asked for is best chosen after that.
+    /// Waits until a request would not have to wait for the account's budget. Whether there was something to wait for:
+    /// what is to be asked for is best chosen after that.
     async fn ready(&self) -> bool {
         false
     }

@@ -1,5 +1,5 @@
-//! The guards of the sync engine, by name, so that the simulation can take each of them away and show that it then finds
-//! what the guard prevents.
+//! The guards of the sync engine, by name, so that the simulation can take each of them away and show that it then
+//! finds what the guard prevents.
 //!
 //! In a program that people run, [`Guard::stands`] is `true` at compile time. Only the simulation is built with the
 //! feature `mutations`, in which one guard of the current thread can be removed without building anything anew.
@@ -65,7 +65,8 @@ pub enum Guard {
     ParkedStaysParked,
     /// A commit under a lost lease is refused.
     LeaseFence,
-    /// A create that was looked for in vain is looked for again, under the key that it had, before one is made under another.
+    /// A create that was looked for in vain is looked for again, under the key that it had, before one is made under
+    /// another.
     LostCreateIsRemembered,
     /// Every record that leaves the queue is counted once.
     EveryRecordIsCounted,

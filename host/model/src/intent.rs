@@ -57,7 +57,8 @@ pub struct Intent {
     pub deliverability: Option<Deliverability>,
     /// The revision that the decision was made on.
     pub precondition: Option<Revision>,
-    /// The base entries that become true when this is settled: the source's images as planned, the target's as expected.
+    /// The base entries that become true when this is settled: the source's images as planned, the target's as
+    /// expected.
     pub base: Base,
     /// Entries of `base` whose other side is written too, by an intent of its own: that one makes its image true.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -67,14 +68,15 @@ pub struct Intent {
     /// There is more to write to the pair once this is done: it was left out for the sake of the opt-out.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub and_more: bool,
-    /// The time of the target's own opt-out, as it was when this was decided: an opt-in that it carries is newer than that.
+    /// The time of the target's own opt-out, as it was when this was decided: an opt-in that it carries is newer than
+    /// that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overrules: Option<Timestamp>,
     /// What operators had said about the records. It holds again if the write is given up.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub told: Vec<Decision>,
-    /// Of a create that may have been applied: when it was looked for in vain. What a search does not show yet may be there
-    /// all the same, so that it stays stored, with the key under which it was tried. It is no longer under way.
+    /// Of a create that may have been applied: when it was looked for in vain. What a search does not show yet may be
+    /// there all the same, so that it stays stored, with the key under which it was tried. It is no longer under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lost: Option<Timestamp>,
 }

@@ -1,9 +1,9 @@
 //! The words that every part of Samspel speaks, and the ports that the parts meet at.
 //!
-//! This crate knows nothing about wasmtime, SQL or HTTP. [`record`], [`schema`], [`change`] and
-//! [`write`](mod@write) mirror the contract in `wit/`; [`link`], [`intent`] and [`journal`] are what the sync engine
-//! keeps; [`proof`] is what a notification says for itself; [`connector`], [`hook`], [`store`], [`registry`], [`clock`], [`access`] are the ports; [`guard`] names what the
-//! simulation takes away.
+//! This crate knows nothing about wasmtime, SQL or HTTP. [`record`], [`schema`], [`change`] and [`write`](mod@write)
+//! mirror the contract in `wit/`; [`link`], [`intent`] and [`journal`] are what the sync engine keeps; [`proof`] is
+//! what a notification says for itself; [`connector`], [`hook`], [`store`], [`registry`], [`clock`], [`access`] are the
+//! ports; [`guard`] names what the simulation takes away.
 
 pub mod access;
 pub mod change;

@@ -1,5 +1,5 @@
-//! What a notification says for itself: the code that a remote made, and what it is about. All of it comes from whoever knows
-//! an address, and is read before anything of it is believed.
+//! What a notification says for itself: the code that a remote made, and what it is about. All of it comes from whoever
+//! knows an address, and is read before anything of it is believed.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -1,8 +1,8 @@
 //! The port to installed connectors: revisions that never change, which of them is active, who is trusted, and what was
 //! done.
 //!
-//! A revision is a component's digest. What moves is the pointer to it, one for each connector's name, and every move is
-//! compared with the generation that it was decided from: of two that move it at once, one is told to look again.
+//! A revision is a component's digest. What moves is the pointer to it, one for each connector's name, and every move
+//! is compared with the generation that it was decided from: of two that move it at once, one is told to look again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -25,7 +25,8 @@ pub enum Stage {
     Verified,
     /// It was compiled, described itself, and is what its manifest says.
     Compiled,
-    /// It answered for an account, in throwaway instances. If it would write otherwise than what is active, it waits here.
+    /// It answered for an account, in throwaway instances. If it would write otherwise than what is active, it waits
+    /// here.
     Probed,
     /// Chosen accounts use it.
     Canary,

@@ -163,17 +163,17 @@ pub enum Change {
     /// nothing new changes nothing. A record whose content changed, or that the sync has neither linked nor seen,
     /// becomes dirty in every sync registered on the endpoint (from [`Source::Write`]: in all but the committing one).
     ///
-    /// What may be older than what is stored is not stored but marked for refetch. What is newer by its order, or (where
-    /// there is none) by the time of its modification, is believed. Otherwise, if it differs:
+    /// What may be older than what is stored is not stored but marked for refetch. What is newer by its order, or
+    /// (where there is none) by the time of its modification, is believed. Otherwise, if it differs:
     /// - from [`Source::Listing`] it may be older if its order or time is lower, if the record was ever written or
     ///   asked for by itself (a listing may lag behind that for any time), or if it was asked (`sent`) before that;
     /// - from [`Source::Fetch`] and [`Source::Write`] it may be older if something else was stored since it was asked.
     ///
-    /// The answer to a write to a record that is out of scope is asked again too: it does not tell whether it is back. So is a
-    /// record of which values alone were read, and which is not known to be there.
+    /// The answer to a write to a record that is out of scope is asked again too: it does not tell whether it is back.
+    /// So is a record of which values alone were read, and which is not known to be there.
     ///
-    /// An opt-out that a record no longer shows is stored as one in force ([`forgotten_opt_outs`]); those of a record that was
-    /// merged into another one are in force for that one too.
+    /// An opt-out that a record no longer shows is stored as one in force ([`forgotten_opt_outs`]); those of a record
+    /// that was merged into another one are in force for that one too.
     Observe {
         /// Where.
         endpoint: Endpoint,
@@ -188,8 +188,8 @@ pub enum Change {
         /// Records that are gone. Unknown ones are ignored; known ones change their presence and become dirty.
         tombstones: Vec<Tombstone>,
     },
-    /// Ids that a listing without fields showed. Known present records are marked as seen by the snapshot. Unknown ones, and those
-    /// known as absent, become dirty with refetch.
+    /// Ids that a listing without fields showed. Known present records are marked as seen by the snapshot. Unknown
+    /// ones, and those known as absent, become dirty with refetch.
     Seen {
         /// Where.
         endpoint: Endpoint,
@@ -207,7 +207,8 @@ pub enum Change {
         /// Fetch so much of them first.
         refetch: Option<Extent>,
     },
-    /// What these records owed was asked for: nothing is owed any more, unless they were marked again at a later position.
+    /// What these records owed was asked for: nothing is owed any more, unless they were marked again at a later
+    /// position.
     Fetched(Vec<Dirty>),
     /// Records that were planned: removed from the queue unless they were marked again at a later position.
     Clean(Vec<Dirty>),
@@ -219,8 +220,8 @@ pub enum Change {
     PutIntents(Vec<Intent>),
     /// Writes that are settled or given up.
     RemoveIntents(Vec<String>),
-    /// Decisions left to a person; replaces what is known about the same side, record and subject, but for the time since when
-    /// it is undecided.
+    /// Decisions left to a person; replaces what is known about the same side, record and subject, but for the time
+    /// since when it is undecided.
     PutConflicts(Vec<Conflict>),
     /// Every conflict about these records that is not about one of `keep` is over.
     RemoveConflicts {
@@ -257,8 +258,8 @@ pub enum Change {
     PutDecisions(Vec<Decision>),
     /// Decisions that are carried out, or no longer about anything: side, record and subject.
     RemoveDecisions(Vec<(Side, RecordId, String)>),
-    /// Opt-outs in force. One that is newer than what was ever stored about the same record, channel and purpose (or the
-    /// first) replaces it and makes the record dirty in every sync on its endpoint but the committing one; others
+    /// Opt-outs in force. One that is newer than what was ever stored about the same record, channel and purpose (or
+    /// the first) replaces it and makes the record dirty in every sync on its endpoint but the committing one; others
     /// change nothing.
     Restrict(Vec<RecordRestriction>),
     /// Opt-outs that newer opt-in evidence has lifted: record, channel and purpose. They do not come back.

@@ -1,8 +1,8 @@
 //! What an operator can do with an installation.
 //!
 //! Each operation is said once: what it takes, what it gives, who may do it, and what the audit log says about it
-//! ([`Operation`]). The command line does it in its own process or asks a host that runs; the server offers it over HTTP
-//! at the route that it names. [`catalogue`] lists all of them.
+//! ([`Operation`]). The command line does it in its own process or asks a host that runs; the server offers it over
+//! HTTP at the route that it names. [`catalogue`] lists all of them.
 //!
 //! Nothing here prints, asks a person by itself or knows HTTP beyond methods and paths.
 

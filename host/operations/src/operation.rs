@@ -197,8 +197,8 @@ pub trait Surroundings: Send + Sync {
     /// There is something for a sync's next run to do.
     fn changed(&self, sync: &str);
 
-    /// Somebody wants to say something about a sync at once: a run of it that is under way here settles what it has sent, and
-    /// ends.
+    /// Somebody wants to say something about a sync at once: a run of it that is under way here settles what it has
+    /// sent, and ends.
     fn interrupt(&self, sync: &str);
 
     /// Notifications that waited are due.

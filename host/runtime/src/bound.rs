@@ -145,8 +145,8 @@ impl BoundConnector {
         self.outbound.stats()
     }
 
-    /// Whether a record was written through this binding a few seconds ago, so that a notification about it is probably an
-    /// echo.
+    /// Whether a record was written through this binding a few seconds ago, so that a notification about it is probably
+    /// an echo.
     pub fn wrote_lately(&self, collection: &str, id: &RecordId) -> bool {
         self.lately.includes(collection, id)
     }

@@ -77,7 +77,7 @@ pub enum LoadError {
 }
 
 /// Why a connector cannot be bound to an account.
-#[derive(Debug, Error)]
+#[derive(Debug, Clone, Error)]
 pub enum BindError {
     /// A setting is missing or wrong.
     #[error("account `{account}`: setting `{setting}`: {why}")]

@@ -341,7 +341,7 @@ fn explain(error: &wasmtime::Error, state: &State) -> String {
     if let Some(violation) = &state.violation {
         return violation.clone();
     }
-    // The text of wasmtime's component functions: it has no public type for this either.
+    // wasmtime has no public type for this.
     if error
         .chain()
         .any(|cause| cause.to_string().starts_with("type mismatch with"))

@@ -6,7 +6,8 @@
 //! runs in a fresh instance, so nothing leaks from one call to the next, and a trap costs one call.
 //!
 //! [`Limits`] holds every limit; [`outbound`] is everything about HTTP and secrets and knows nothing of wasmtime;
-//! `hooks` is about notifications; `guest` runs one call; `imports` is what a guest can reach; `convert` checks everything a guest returns.
+//! `hooks` is about notifications; `guest` runs one call; `imports` is what a guest can reach; `convert` checks
+//! everything a guest returns.
 
 mod account;
 mod bindings;

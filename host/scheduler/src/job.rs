@@ -13,8 +13,8 @@ pub enum RunEnd {
     Done,
     /// It gave its turn up, and goes on when it has the next one.
     TurnOver,
-    /// There was nothing it may do (paused, first plan not confirmed); says why. The next attempt is due after the usual
-    /// interval.
+    /// There was nothing it may do (paused, first plan not confirmed); says why. The next attempt is due after the
+    /// usual interval.
     Skipped(String),
     /// Somebody else works on it; says who. What the run was for is tried again soon.
     Busy(String),

@@ -169,8 +169,8 @@ impl Scheduler {
         true
     }
 
-    /// The run of a job that is under way ends as if everything was stopped: nothing is left half done. Whether there is one.
-    /// The next one is due as usual.
+    /// The run of a job that is under way ends as if everything was stopped: nothing is left half done. Whether there
+    /// is one. The next one is due as usual.
     pub fn interrupt(&self, name: &str) -> bool {
         let slot = self.slots().get(name).cloned();
         let run = slot.and_then(|slot| slot.state().run.clone());

@@ -38,8 +38,8 @@ pub(crate) fn of(service: &Arc<Service>, host: &Arc<Host>) -> Result<Vec<Job>, E
         .collect()
 }
 
-/// Its accounts are opened by the run that needs them, so that a connector that cannot be loaded or a credential that is
-/// missing is a failure of this sync, retried, and not of the whole program.
+/// Its accounts are opened by the run that needs them, so that a connector that cannot be loaded or a credential that
+/// is missing is a failure of this sync, retried, and not of the whole program.
 struct SyncRunner {
     service: Arc<Service>,
     host: Arc<Host>,

@@ -1,6 +1,8 @@
 //! The address at which a browser answers (RFC 8252, section 7.3): one answer, on this machine only.
 
 use std::collections::HashMap;
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +17,7 @@ use secrecy::SecretString;
 use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -26,8 +29,17 @@ const FAREWELL: Duration = Duration::from_secs(5);
 
 /// Listens for the answer.
 pub struct Loopback {
-    listener: TcpListener,
+    listeners: Vec<TcpListener>,
     redirect: String,
+}
+
+/// How the redirect names this machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Name {
+    /// By its address, as RFC 8252 advises.
+    Address,
+    /// As `localhost`: HubSpot allows no other name without TLS.
+    Localhost,
 }
 
 /// What a browser brings.
@@ -49,22 +61,36 @@ impl Loopback {
     ///
     /// # Errors
     /// The port is taken.
-    pub async fn bind(port: u16) -> Result<Self, Error> {
+    pub async fn bind(port: u16, name: Name) -> Result<Self, Error> {
         let failed = |error: std::io::Error| {
             Error::new(
                 Kind::Failure,
-                format!("the browser's answer cannot be awaited at 127.0.0.1:{port}: {error}"),
+                format!("the browser's answer cannot be awaited at port {port}: {error}"),
             )
             .remedy("choose another port with --port")
         };
-        // Never by name: `localhost` may be another machine's.
-        let listener = TcpListener::bind(("127.0.0.1", port))
-            .await
-            .map_err(failed)?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;
+        let listener = listener.map_err(failed)?;
         let port = listener.local_addr().map_err(failed)?.port();
+        let mut listeners = vec![listener];
+        let name = match name {
+            Name::Address => "127.0.0.1",
+            Name::Localhost => {
+                // Whatever address the browser takes the name for, nobody else may answer there.
+                match TcpListener::bind((Ipv6Addr::LOCALHOST, port)).await {
+                    Ok(listener) => listeners.push(listener),
+                    Err(error) if error.kind() == ErrorKind::AddrInUse => {
+                        return Err(failed(error));
+                    }
+                    // A machine without IPv6.
+                    Err(_) => {}
+                }
+                "localhost"
+            }
+        };
         Ok(Self {
-            listener,
-            redirect: format!("http://127.0.0.1:{port}{PATH}"),
+            listeners,
+            redirect: format!("http://{name}:{port}{PATH}"),
         })
     }
 
@@ -87,13 +113,18 @@ impl Loopback {
                 answer,
             }));
         let done = CancellationToken::new();
-        let serving = axum::serve(self.listener, router)
-            .with_graceful_shutdown(done.clone().cancelled_owned());
-        let serving = tokio::spawn(serving.into_future());
+        let mut serving = JoinSet::new();
+        for listener in self.listeners {
+            let server = axum::serve(listener, router.clone())
+                .with_graceful_shutdown(done.clone().cancelled_owned());
+            serving.spawn(server.into_future());
+        }
+        // The sender that is left is the servers'.
+        drop(router);
         let answer = timeout(PERSON, answered.recv()).await;
         done.cancel();
         // A browser that is gone, or opened connections in advance, is not waited for.
-        let _ = timeout(FAREWELL, serving).await;
+        let _ = timeout(FAREWELL, serving.join_all()).await;
         match answer {
             Ok(Some(Ok(code))) => Ok(code),
             Ok(Some(Err(why))) => Err(Error::new(

@@ -54,8 +54,8 @@ impl SqliteStore {
     }
 }
 
-/// Puts a copy in the place of a store. The copy is checked as a whole first, and stays as it is; the store that was there
-/// is set aside.
+/// Puts a copy in the place of a store. The copy is checked as a whole first, and stays as it is; the store that was
+/// there is set aside.
 ///
 /// # Errors
 /// [`StoreError::Damaged`] if the copy is not one of a store of ours, damaged, or made by a newer program;

@@ -1,8 +1,8 @@
 //! What must survive.
 //!
-//! [`SqliteStore`] implements [`samspel_model::Store`] and [`samspel_model::Registry`] in one file: a single writer that commits what is queued
-//! together, and a few readers beside it. [`Vault`] keeps credentials encrypted in the same file, under a key that is
-//! not.
+//! [`SqliteStore`] implements [`samspel_model::Store`] and [`samspel_model::Registry`] in one file: a single writer
+//! that commits what is queued together, and a few readers beside it. [`Vault`] keeps credentials encrypted in the same
+//! file, under a key that is not.
 //!
 //! Every statement works on a whole batch: its rows travel as one JSON array that `json_each` unfolds.
 

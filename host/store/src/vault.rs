@@ -6,8 +6,8 @@
 //! One row is the *mark*: it opens with the key that everything else is sealed with, and each key has another. Whoever
 //! writes names the mark that the vault was opened with, in the same transaction, so that nothing is sealed under a key
 //! that was replaced meanwhile. [`Vault::rotate`] replaces the key: the new one is on disk beside the old one before
-//! everything is sealed with it, in one transaction; after that, it takes the old one's place. Wherever that ends, one of
-//! the two keys opens everything, and whoever opens the vault next finishes it.
+//! everything is sealed with it, in one transaction; after that, it takes the old one's place. Wherever that ends, one
+//! of the two keys opens everything, and whoever opens the vault next finishes it.
 //!
 //! Keys for other purposes are random and sealed like credentials, so that they survive the vault's own.
 
@@ -161,8 +161,8 @@ impl Vault {
         }
     }
 
-    /// The key for a purpose; made at random the first time. It stays the same also when the vault's own is replaced, and
-    /// the store knows that it is needed ([`SqliteStore::needs_key_for`]).
+    /// The key for a purpose; made at random the first time. It stays the same also when the vault's own is replaced,
+    /// and the store knows that it is needed ([`SqliteStore::needs_key_for`]).
     ///
     /// # Errors
     /// [`VaultError`].
@@ -278,10 +278,12 @@ impl Vault {
     }
 
     /// Seals everything with another key: the one in `next`, or a new one where the key is in a file that is kept here.
-    /// How many secrets that were. If it ends half-way, everything opens with the old key or everything with the new one.
+    /// How many secrets that were. If it ends half-way, everything opens with the old key or everything with the new
+    /// one.
     ///
     /// # Errors
-    /// [`VaultError`]; nothing was changed then, but that the key file could not be replaced after everything was sealed.
+    /// [`VaultError`]; nothing was changed then, but that the key file could not be replaced after everything was
+    /// sealed.
     pub async fn rotate(&self, next: Option<&KeySource>) -> Result<u64, VaultError> {
         self.reopen().await?;
         let given = next.map(KeySource::key).transpose()?;

@@ -1,8 +1,8 @@
 //! The only connection that writes, and group commit.
 //!
-//! A commit waits for the disk. While it does, further jobs queue up; the next transaction takes them all, and they wait for
-//! the disk together. If one of them fails, which is rare, all are undone and each is done in a transaction of its own: a
-//! savepoint for each would cost more than the statements of most.
+//! A commit waits for the disk. While it does, further jobs queue up; the next transaction takes them all, and they
+//! wait for the disk together. If one of them fails, which is rare, all are undone and each is done in a transaction of
+//! its own: a savepoint for each would cost more than the statements of most.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -123,8 +123,8 @@ pub(crate) struct Writer {
 impl Writer {
     /// Starts the thread that owns the connection. It keeps `sequence` up to date with what is on disk.
     ///
-    /// A thread, and no task: everything that is stored passes here, one statement after the other, and must not wait for
-    /// its turn among the tasks of all syncs each time the database has answered.
+    /// A thread, and no task: everything that is stored passes here, one statement after the other, and must not wait
+    /// for its turn among the tasks of all syncs each time the database has answered.
     ///
     /// # Errors
     /// The system has no thread to give.
@@ -233,8 +233,8 @@ async fn serve(
 /// The writing connection.
 struct Line {
     connection: SqliteConnection,
-    /// The database failed in a transaction. SQLite undoes some by itself (on a full disk, say), and what the connection takes for
-    /// its state is not what is: another one goes on.
+    /// The database failed in a transaction. SQLite undoes some by itself (on a full disk, say), and what the
+    /// connection takes for its state is not what is: another one goes on.
     broken: bool,
 }
 

@@ -1,5 +1,5 @@
-//! What another version of a connector would lead to: the writes that are decided from what it reads are compared with those
-//! that are decided from what the version in use reads. Nothing is stored, and nothing is sent.
+//! What another version of a connector would lead to: the writes that are decided from what it reads are compared with
+//! those that are decided from what the version in use reads. Nothing is stored, and nothing is sent.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -98,7 +98,8 @@ pub async fn compare(
     Ok(comparison)
 }
 
-/// What is in use does not work, or its remote does not: that says nothing about the other version, which may be what mends it.
+/// What is in use does not work, or its remote does not: that says nothing about the other version, which may be what
+/// mends it.
 fn no_comparison(parts: &SyncParts, error: &SyncError) -> Comparison {
     tracing::warn!(sync = parts.name, %error, "versions of a connector could not be compared");
     Comparison::default()

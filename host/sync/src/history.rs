@@ -77,8 +77,8 @@ pub struct Event {
     pub detail: Value,
 }
 
-/// The history of a record in one sync. `record`: its id on either side, or the value of the match field; where it means
-/// several records, of each. `side`: only a record of this one. `limit`: how many events are told.
+/// The history of a record in one sync. `record`: its id on either side, or the value of the match field; where it
+/// means several records, of each. `side`: only a record of this one. `limit`: how many events are told.
 ///
 /// # Errors
 /// [`SyncError::Store`].

@@ -133,7 +133,8 @@ impl Sync {
         run::run(&self.parts, options, progress, stop).await
     }
 
-    /// Reads what changed and decides, and writes nothing. `samples`: how many decisions of one kind and side are shown.
+    /// Reads what changed and decides, and writes nothing. `samples`: how many decisions of one kind and side are
+    /// shown.
     ///
     /// # Errors
     /// See [`SyncError`].
@@ -160,10 +161,10 @@ impl Sync {
         verify::verify(&self.parts, heal, progress, stop).await
     }
 
-    /// Compares what would be written with another version of a side's connector with what is written with the one in use, for
-    /// up to `sample` linked records. Both are asked for them; nothing is stored, and nothing is sent. A version that does not
-    /// offer what the sync needs, or does not go on from the stored position although it says so, is an error. Where the one in
-    /// use fails, nothing is compared.
+    /// Compares what would be written with another version of a side's connector with what is written with the one in
+    /// use, for up to `sample` linked records. Both are asked for them; nothing is stored, and nothing is sent. A
+    /// version that does not offer what the sync needs, or does not go on from the stored position although it says so,
+    /// is an error. Where the one in use fails, nothing is compared.
     ///
     /// # Errors
     /// See [`SyncError`].

@@ -1,5 +1,5 @@
-//! The losers of what is read: values that writes under way overwrite. The journal tells them in the commit that stores what
-//! was read, so that nobody's change disappears without a trace.
+//! The losers of what is read: values that writes under way overwrite. The journal tells them in the commit that stores
+//! what was read, so that nobody's change disappears without a trace.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -24,8 +24,8 @@ pub struct Lost {
     pub value: Value,
 }
 
-/// The writes of other syncs that were looked at before something read was stored. One that is decided between the two was
-/// decided on what was known before.
+/// The writes of other syncs that were looked at before something read was stored. One that is decided between the two
+/// was decided on what was known before.
 pub struct LookedAt {
     side: Side,
     read: Vec<RecordId>,
@@ -34,8 +34,8 @@ pub struct LookedAt {
 }
 
 impl Context {
-    /// What was read is about to be stored: the journal tells which of it writes under way will overwrite, those of other
-    /// syncs too. When they are settled, what they overwrote may be forgotten here. Once it is stored,
+    /// What was read is about to be stored: the journal tells which of it writes under way will overwrite, those of
+    /// other syncs too. When they are settled, what they overwrote may be forgotten here. Once it is stored,
     /// [`losers_meanwhile`](Self::losers_meanwhile) looks again.
     pub async fn losers(
         &self,
@@ -78,8 +78,8 @@ impl Context {
         Ok((entries, looked_at))
     }
 
-    /// What was read is stored: the journal tells which of it is overwritten by writes of other syncs that were decided since
-    /// it was looked at. Those that are decided from now on know it.
+    /// What was read is stored: the journal tells which of it is overwritten by writes of other syncs that were decided
+    /// since it was looked at. Those that are decided from now on know it.
     pub async fn losers_meanwhile(&self, step: Step, looked_at: LookedAt) -> Result<(), SyncError> {
         let LookedAt {
             side,

@@ -16,9 +16,10 @@ use crate::error::SyncError;
 type OptOut<'p> = (RecordId, &'p ConsentRule, Restriction);
 
 impl Context {
-    /// What was read is about to be stored: opt-outs are in force from then on, for the records and their partners, whoever
-    /// gets to plan them; those without a date from when they are first seen. What is in force for one of several records that were merged is in force for all of
-    /// them, and for the partners of each. `made`: links that are stored with it.
+    /// What was read is about to be stored: opt-outs are in force from then on, for the records and their partners,
+    /// whoever gets to plan them; those without a date from when they are first seen. What is in force for one of
+    /// several records that were merged is in force for all of them, and for the partners of each. `made`: links that
+    /// are stored with it.
     pub async fn opt_outs(
         &self,
         side: Side,
@@ -84,8 +85,8 @@ impl Context {
         Ok(Change::Restrict(opt_outs))
     }
 
-    /// Which of these opt-outs are news: their records did not show them before, and no write is under way that they may be
-    /// the answer to.
+    /// Which of these opt-outs are news: their records did not show them before, and no write is under way that they
+    /// may be the answer to.
     async fn first_seen<'p>(
         &'p self,
         side: Side,

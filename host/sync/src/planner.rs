@@ -177,8 +177,8 @@ async fn owed(
     Ok(owed)
 }
 
-/// The next records to be planned. Those that must be fetched are chosen when their accounts may be asked: while a budget is
-/// waited for, more may be told of, which are asked for in the same call.
+/// The next records to be planned. Those that must be fetched are chosen when their accounts may be asked: while a
+/// budget is waited for, more may be told of, which are asked for in the same call.
 async fn waiting(context: &Context, after: u64) -> Result<Vec<Dirty>, SyncError> {
     let read = || context.store().dirty(context.name(), after, BATCH);
     let rows = read().await?;

@@ -193,7 +193,8 @@ impl Reader {
         };
         let smallest = (self.limit >> HALVINGS).max(1);
         let (sent, page) = loop {
-            // While a remote is away, other syncs may store what they see of it: only what is asked after that is newer.
+            // While a remote is away, other syncs may store what they see of it: only what is asked after that is
+            // newer.
             let mut sent = context.store().sequence();
             let page = retry(context.clock(), context.ids(), "changes", || {
                 sent = context.store().sequence();
@@ -514,8 +515,8 @@ pub async fn fetch(
     })
 }
 
-/// What was fetched, to be stored while nobody else stores what the side holds. Answers that failed say nothing. Once it is
-/// stored, [`Context::losers_meanwhile`] looks again.
+/// What was fetched, to be stored while nobody else stores what the side holds. Answers that failed say nothing. Once
+/// it is stored, [`Context::losers_meanwhile`] looks again.
 pub async fn observe_fetched(
     context: &Context,
     side: Side,
@@ -585,8 +586,8 @@ fn unread(context: &Context, side: Side) -> Cursor {
     }
 }
 
-/// Where the version of the connector that is used now goes on: at the stored position if it reads that, or else at the one
-/// that it had stored itself before another version came. What that one stored is kept for the way to it.
+/// Where the version of the connector that is used now goes on: at the stored position if it reads that, or else at the
+/// one that it had stored itself before another version came. What that one stored is kept for the way to it.
 fn position(context: &Context, side: Side, mut stored: Cursor) -> Cursor {
     let party = context.party(side);
     if stored.version == party.cursor_version {

@@ -46,7 +46,8 @@ pub struct RunOptions {
     pub confirmation: Confirmation,
     /// Carry out the plan with this hash and nothing else, or refuse.
     pub plan: Option<String>,
-    /// Look at what waits in the store only: somebody told that records changed, and marked them there. Nothing else is read.
+    /// Look at what waits in the store only: somebody told that records changed, and marked them there. Nothing else is
+    /// read.
     pub told: bool,
 }
 

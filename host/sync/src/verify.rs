@@ -165,8 +165,8 @@ async fn compare_links(
     }
 }
 
-/// Pairs that differ are planned by the next run; where nothing would flow, as if the two met for the first time in what
-/// differs, so that the sync's `first-sync` decides.
+/// Pairs that differ are planned by the next run; where nothing would flow, as if the two met for the first time in
+/// what differs, so that the sync's `first-sync` decides.
 async fn plan_anew(
     context: &Context,
     unequal: Vec<(Link, Vec<String>, bool)>,

@@ -3,8 +3,8 @@
 //! Which version it is and what is wrong with that is told by bytes inside the component, which a test overwrites:
 //! `samspel-fickle:VERSION;DEED;`. The deeds: `plain` has none; `third` panics at the third page of accounts that are
 //! `fragile`; `check` panics when it is asked who it is; `more` asks for another host and another credential; `denied`
-//! asks for a host that it did not declare; `renames` reads names otherwise than the others; `nowhere` says that changes can be
-//! read, and gives no position to read on from.
+//! asks for a host that it did not declare; `renames` reads names otherwise than the others; `nowhere` says that
+//! changes can be read, and gives no position to read on from.
 
 use std::hint::black_box;
 

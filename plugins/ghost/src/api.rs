@@ -25,7 +25,8 @@ pub struct Api {
     authorization: String,
 }
 
-/// A member as Ghost tells it; only what is used. `unsubscribe_url` is not among it: it is a key to the member's account.
+/// A member as Ghost tells it; only what is used. `unsubscribe_url` is not among it: it is a key to the member's
+/// account.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Member {
     pub id: String,

@@ -1,11 +1,11 @@
 //! Positions in Ghost's feeds of changes.
 //!
-//! A member's row tells when it was last changed (`updated_at`), and an unsubscribe or a label does not change that. So a
-//! reading walks through the members by `updated_at`, oldest first, and through the newsletter events, newest first (Ghost
-//! offers no other order). Stamps have a resolution of a second; equal ones are told apart by id. A bounce is written
-//! down twice: the address is suppressed, and a moment later the member is touched. A reading may come in between, and
-//! events of bounces carry the time at which the mail provider saw them, maybe long before Ghost heard of it; so bounces
-//! are followed by the number of suppressed members as well, who are all read when it changed.
+//! A member's row tells when it was last changed (`updated_at`), and an unsubscribe or a label does not change that. So
+//! a reading walks through the members by `updated_at`, oldest first, and through the newsletter events, newest first
+//! (Ghost offers no other order). Stamps have a resolution of a second; equal ones are told apart by id. A bounce is
+//! written down twice: the address is suppressed, and a moment later the member is touched. A reading may come in
+//! between, and events of bounces carry the time at which the mail provider saw them, maybe long before Ghost heard of
+//! it; so bounces are followed by the number of suppressed members as well, who are all read when it changed.
 
 use jiff::{SignedDuration, Timestamp};
 use samspel_connector::incremental;

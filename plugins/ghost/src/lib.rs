@@ -125,9 +125,9 @@ impl Connector for Ghost {
                 max_page: read::MAX_PAGE,
                 max_fetch: 200,
                 max_find: 100,
-                // Ghost creates about 11 members a second, and 2 on a busy machine. Each is a request of its own, so that
-                // larger calls save little, and the host has several under way: Ghost must come through all of them
-                // within the time that one may take.
+                // Ghost creates about 11 members a second, and 2 on a busy machine. Each is a request of its own, so
+                // that larger calls save little, and the host has several under way: Ghost must come through all of
+                // them within the time that one may take.
                 max_write: 10,
                 can_create: true,
                 can_archive: false,

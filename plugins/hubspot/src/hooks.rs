@@ -111,8 +111,8 @@ impl Event {
         }
     }
 
-    /// Whether it is about a value that nothing else of the contact depends on. Consent belongs to the address, and what HubSpot
-    /// itself knows of mailing and merging stands in properties that begin with `hs_` [V].
+    /// Whether it is about a value that nothing else of the contact depends on. Consent belongs to the address, and
+    /// what HubSpot itself knows of mailing and merging stands in properties that begin with `hs_` [V].
     fn is_of_values(&self) -> bool {
         let changed = self.subscription_type.ends_with(".propertyChange");
         changed

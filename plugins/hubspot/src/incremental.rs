@@ -1,8 +1,8 @@
 //! What changed since a cursor: a search in the order of modification, and the recycle bin.
 //!
 //! A search sees changes late [T], ends after 10,000 results [T], and its `after` is an offset into a set that moves
-//! while it is read. So no offset is used: each page asks for what was modified at or after the last contact of the page
-//! before. Only where one instant fills a whole page is that instant read by id.
+//! while it is read. So no offset is used: each page asks for what was modified at or after the last contact of the
+//! page before. Only where one instant fills a whole page is that instant read by id.
 //!
 //! Searches never show archived contacts, and the list of archived contacts can be asked for neither by time nor in its
 //! order. It is read round and round, some pages a poll, and the cursor remembers the place; an archived contact is

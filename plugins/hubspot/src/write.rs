@@ -2,8 +2,8 @@
 //!
 //! HubSpot ties an opt-out to the address [V]. So where a write changes the address, and where it creates the contact,
 //! the contact comes first and the consent follows for the address that the contact then has; everything else goes out
-//! side by side. A consent by itself is written for the address that the contact has now: the host's knowledge of it may
-//! be old, and an opt-out of an address that the person left protects nobody.
+//! side by side. A consent by itself is written for the address that the contact has now: the host's knowledge of it
+//! may be old, and an opt-out of an address that the person left protects nobody.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,8 +1,8 @@
 //! Who of several addresses is archived.
 //!
 //! Adding an address that is archived brings the member back, under the status that the request names [M]: an opt-out
-//! from before would be gone. So it is looked for first. Mailchimp can be asked for one member at a time or for all that
-//! are archived; whichever takes fewer requests is asked.
+//! from before would be gone. So it is looked for first. Mailchimp can be asked for one member at a time or for all
+//! that are archived; whichever takes fewer requests is asked.
 
 use std::collections::BTreeSet;
 

@@ -1,7 +1,7 @@
 //! Webhooks: which member one is about, and the audience's webhook that sends them.
 //!
-//! A webhook names a member by address [T], and records have the contact id: so the member is looked up, which takes one
-//! request. What a webhook says besides is not read.
+//! A webhook names a member by address [T], and records have the contact id: so the member is looked up, which takes
+//! one request. What a webhook says besides is not read.
 
 use samspel_connector::fields::Selection;
 use samspel_connector::hooks::{
@@ -46,8 +46,8 @@ pub fn receive(settings: &Settings, request: &HookRequest) -> Result<Receipt> {
     let nothing = Selection::Only(Default::default());
     let mut hints = Vec::new();
     for member in lookup::members(settings, &nothing, &keys) {
-        // A member that was deleted for good is not found, and neither is one whose address changed again since: that is
-        // another webhook's matter.
+        // A member that was deleted for good is not found, and neither is one whose address changed again since: that
+        // is another webhook's matter.
         hints.extend(member?.map(|member| Hint::new(MEMBERS, member.contact_id)));
     }
     Ok(Receipt::hints(hints))

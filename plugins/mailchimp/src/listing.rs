@@ -1,10 +1,10 @@
 //! Pages of the members' list, which moves while it is read.
 //!
 //! The list is read in the order of `last_changed`, the longest unchanged first, by offset. A member that changes
-//! meanwhile goes to the end and everything behind its old place moves up, past the offset. So each page starts a little
-//! before the end of the page before, and must show one of the members that stood there, unchanged; what stands behind
-//! that member was not read yet, because a member can only move to the end. Where none of them shows, the page is thrown
-//! away and reading steps back.
+//! meanwhile goes to the end and everything behind its old place moves up, past the offset. So each page starts a
+//! little before the end of the page before, and must show one of the members that stood there, unchanged; what stands
+//! behind that member was not read yet, because a member can only move to the end. Where none of them shows, the page
+//! is thrown away and reading steps back.
 
 use samspel_connector::http::{Request, Response};
 use samspel_connector::{Failure, Result};

@@ -244,8 +244,9 @@ fn archive(remove: Remove) -> Planned {
     }
 }
 
-/// Before a status is written, looks at who it is for: who has left comes back by their own act only, and who is cleaned
-/// stays so, because another status would hide that their mail bounces. The rest of the change is written still.
+/// Before a status is written, looks at who it is for: who has left comes back by their own act only, and who is
+/// cleaned stays so, because another status would hide that their mail bounces. The rest of the change is written
+/// still.
 fn guard_status(settings: &Settings, plans: &mut Plans, wave: &[usize], outcomes: &mut Outcomes) {
     let asked: Vec<(usize, String)> = wave
         .iter()

@@ -1,9 +1,9 @@
 //! Writing: creates through Odoo's import, changes and removals one by one, and what Odoo holds afterwards.
 //!
-//! Odoo refuses no duplicates and knows no idempotency keys. Its import (`load`) does: a row has an *external id*, which
-//! Odoo stores with the new record in one transaction. With `mode: update` and `noupdate` a row whose external id
-//! exists is left as it is and its id is answered, so that a create can be repeated at any time without making a
-//! second record and without undoing what somebody changed meanwhile.
+//! Odoo refuses no duplicates and knows no idempotency keys. Its import (`load`) does: a row has an *external id*,
+//! which Odoo stores with the new record in one transaction. With `mode: update` and `noupdate` a row whose external id
+//! exists is left as it is and its id is answered, so that a create can be repeated at any time without making a second
+//! record and without undoing what somebody changed meanwhile.
 
 use std::collections::BTreeMap;
 

@@ -1,9 +1,9 @@
 //! Batches whose answers tell about each item, or should.
 //!
-//! APIs answer a batch in one of three ways: with results and errors per item, in any order; with one error for the whole
-//! batch that does not say which item is to blame; or with results that leave an item out. An item that an answer does
-//! not account for, and every item of a batch that was refused as a whole, is sent again in a batch of its own, whose
-//! answer can be about nothing else.
+//! APIs answer a batch in one of three ways: with results and errors per item, in any order; with one error for the
+//! whole batch that does not say which item is to blame; or with results that leave an item out. An item that an answer
+//! does not account for, and every item of a batch that was refused as a whole, is sent again in a batch of its own,
+//! whose answer can be about nothing else.
 
 use std::collections::{BTreeMap, VecDeque};
 

@@ -11,8 +11,8 @@ wit_bindgen::generate!({
     additional_derives: [PartialEq, Eq],
 });
 
-/// What the world `hooked-connector` has beyond the world `connector`. A component that exports both worlds' parts is of
-/// that world; generated in one piece, there would be two of each type of `remote`.
+/// What the world `hooked-connector` has beyond the world `connector`. A component that exports both worlds' parts is
+/// of that world; generated in one piece, there would be two of each type of `remote`.
 pub mod hooks {
     wit_bindgen::generate!({
         path: "../../wit",

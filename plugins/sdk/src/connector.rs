@@ -38,8 +38,8 @@ pub trait Connector: Sized {
     /// One page of changes or of a snapshot.
     fn changes(&self, request: ChangesRequest) -> Result<Page>;
 
-    /// One answer per id, in order. `selection`: the fields that are needed. Without `consents`, those of the answers are not
-    /// looked at: a remote that keeps them elsewhere need not be asked for them.
+    /// One answer per id, in order. `selection`: the fields that are needed. Without `consents`, those of the answers
+    /// are not looked at: a remote that keeps them elsewhere need not be asked for them.
     fn fetch(
         &self,
         collection: &str,

@@ -47,8 +47,8 @@ pub trait Hooked: Connector {
     /// code where the descriptor declares one that the host can check.
     fn receive(&self, request: HookRequest) -> Result<Receipt>;
 
-    /// Asks the remote to send notifications about the collection to the address. Twice must leave one subscription, and
-    /// the address is a secret: it belongs in no message.
+    /// Asks the remote to send notifications about the collection to the address. Twice must leave one subscription,
+    /// and the address is a secret: it belongs in no message.
     fn subscribe(&self, collection: &str, url: &str) -> Result<Subscription>;
 
     /// Ends a subscription. One that the remote does not know is no failure.
@@ -206,8 +206,8 @@ impl Hint {
         }
     }
 
-    /// It is about values of fields and nothing else, so that the record need not be read with its consents. Worth saying only
-    /// where leaving those out spares a request.
+    /// It is about values of fields and nothing else, so that the record need not be read with its consents. Worth
+    /// saying only where leaving those out spares a request.
     pub fn of_values(mut self) -> Self {
         self.consents_unchanged = true;
         self

@@ -1,9 +1,10 @@
 //! From a notification to the write on the other side.
 //!
-//! Pairs of simulated vendors, each kept in step by one sync of one `samspel serve`. People edit records in the vendors,
-//! so many a second; the vendors send their webhooks; Samspel fetches the record and writes the other side. Every edit
-//! carries a value of its own, and a wire between Samspel and each vendor notes when that value comes by. The time of an
-//! edit is from before it is made until then, so that what the vendors take to tell of it counts against Samspel.
+//! Pairs of simulated vendors, each kept in step by one sync of one `samspel serve`. People edit records in the
+//! vendors, so many a second; the vendors send their webhooks; Samspel fetches the record and writes the other side.
+//! Every edit carries a value of its own, and a wire between Samspel and each vendor notes when that value comes by.
+//! The time of an edit is from before it is made until then, so that what the vendors take to tell of it counts against
+//! Samspel.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};

@@ -50,8 +50,8 @@ enum What {
     /// Everything at once: people, faults, swaps of connectors, kills of the host
     ///
     /// People edit, come and opt out in simulated vendors that send webhooks; requests fail at random; connectors are
-    /// swapped; the host is killed (SIGKILL) and started again. In the end both sides are compared with each other and with
-    /// what people did. Exit code 1 if anything is wrong, or a run failed.
+    /// swapped; the host is killed (SIGKILL) and started again. In the end both sides are compared with each other and
+    /// with what people did. Exit code 1 if anything is wrong, or a run failed.
     Soak(SoakArgs),
 }
 

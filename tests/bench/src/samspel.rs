@@ -84,7 +84,8 @@ impl Installation {
         })
     }
 
-    /// Compiles the connectors, as the first command after an installation or an upgrade does, and checks both accounts.
+    /// Compiles the connectors, as the first command after an installation or an upgrade does, and checks both
+    /// accounts.
     ///
     /// # Errors
     /// `samspel` fails.

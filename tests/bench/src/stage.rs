@@ -1,4 +1,5 @@
-//! What a measurement of the service needs: vendors with people in them, wires, a first sync of each pair, and `samspel serve`.
+//! What a measurement of the service needs: vendors with people in them, wires, a first sync of each pair, and `samspel
+//! serve`.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -42,7 +43,8 @@ pub struct Scene {
     pub interval: &'static str,
     /// The connectors are installed in the store, so that they can be swapped.
     pub installed: bool,
-    /// Further syncs, between the same accounts by turns, that run once a day and were never agreed to: `idle-0` and so on.
+    /// Further syncs, between the same accounts by turns, that run once a day and were never agreed to: `idle-0` and so
+    /// on.
     pub idle: usize,
     /// What else there is.
     pub further: Further,

@@ -14,8 +14,8 @@ pub struct Usage {
 impl Usage {
     /// Of a process that runs. `None` if it has ended, and on systems that do not tell.
     ///
-    /// The numbers are those of `/proc` (proc(5): `VmHWM`, `VmRSS`, `utime`, `stime`). What `wait4` tells after the end is no
-    /// substitute: its `ru_maxrss` counts the memory of the process that a child was forked from.
+    /// The numbers are those of `/proc` (proc(5): `VmHWM`, `VmRSS`, `utime`, `stime`). What `wait4` tells after the end
+    /// is no substitute: its `ru_maxrss` counts the memory of the process that a child was forked from.
     #[cfg(target_os = "linux")]
     #[must_use]
     pub fn of(process: u32) -> Option<Self> {

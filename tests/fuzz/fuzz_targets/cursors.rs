@@ -1,5 +1,5 @@
-//! Positions that come back from a store or a remote: a connector's cursor, and what the host keeps of one. Whatever they
-//! hold, they are read, or a snapshot is asked for; what was written is read as it was.
+//! Positions that come back from a store or a remote: a connector's cursor, and what the host keeps of one. Whatever
+//! they hold, they are read, or a snapshot is asked for; what was written is read as it was.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,6 +1,6 @@
-//! Notifications, as anybody who knows an address can send them: what they carry to be proven is read, or missed, and never more
-//! than is there; so is what a connector reads of them. The first byte chooses how they are proven, then come headers, a line
-//! each, an empty line, and the body.
+//! Notifications, as anybody who knows an address can send them: what they carry to be proven is read, or missed, and
+//! never more than is there; so is what a connector reads of them. The first byte chooses how they are proven, then
+//! come headers, a line each, an empty line, and the body.
 #![no_main]
 
 use jiff::Timestamp;

@@ -1,7 +1,8 @@
 //! Ghost: a real e-mail platform with members, newsletters, one-click unsubscribe and suppression of dead addresses.
 //!
 //! Its outgoing bulk mail and the reports about it go through Mailgun's interface; a [`Mailgun`] of our own on the
-//! loopback interface takes the provider's place. All that follows from a report (suppression, events) is Ghost's doing.
+//! loopback interface takes the provider's place. All that follows from a report (suppression, events) is Ghost's
+//! doing.
 
 mod api;
 mod install;

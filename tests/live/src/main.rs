@@ -20,11 +20,12 @@ const INTERRUPTED: u8 = 130;
 /// Fills both with people, runs the first sync, plays four scenarios (each through the systems' own interfaces),
 /// compares both sides, and checks what connectors rely on about the behaviour of the servers.
 ///
-/// Both are installed once, from PyPI, npm and (for PostgreSQL and a compiler, where they are missing) Debian's archive.
-/// Everything is stopped at the end, with ctrl-c, and, should this program be killed, by its next start.
+/// Both are installed once, from PyPI, npm and (for PostgreSQL and a compiler, where they are missing) Debian's
+/// archive. Everything is stopped at the end, with ctrl-c, and, should this program be killed, by its next start.
 ///
-/// Exit codes: 0 all well; 1 something failed or is not in step; 2 wrong usage; 75 a package could not be downloaded after three attempts,
-/// which is no failure of Samspel; 130 interrupted (0 with --servers-only, which ends in no other way).
+/// Exit codes: 0 all well; 1 something failed or is not in step; 2 wrong usage; 75 a package could not be downloaded
+/// after three attempts, which is no failure of Samspel; 130 interrupted (0 with --servers-only, which ends in no other
+/// way).
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask live", max_term_width = 100)]
 struct Cli {

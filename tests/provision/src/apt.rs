@@ -17,7 +17,8 @@ pub fn installed(package: &str) -> bool {
         .is_ok_and(|status| status == "installed")
 }
 
-/// Installs those of `packages` that are missing. Fetching is retried and fails as a download; unpacking fails as itself.
+/// Installs those of `packages` that are missing. Fetching is retried and fails as a download; unpacking fails as
+/// itself.
 pub fn ensure(packages: &[&str]) -> Result<(), ProvisionError> {
     let missing: Vec<&str> = packages
         .iter()

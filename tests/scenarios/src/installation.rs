@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::{Arc, Mutex};
 
 use samspel_vendors::Running;
 use samspel_vendors::hubspot::{self, HubSpot, HubSpotOptions};
@@ -177,8 +178,16 @@ fields = [
             }
         };
         // Whoever writes to a full pipe waits.
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Serving { child, url }
+        let log = Arc::new(Mutex::new(String::new()));
+        let written = Arc::clone(&log);
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                let mut log = written.lock().unwrap();
+                log.push_str(&line);
+                log.push('\n');
+            }
+        });
+        Serving { child, url, log }
     }
 
     /// A token with this role.
@@ -195,12 +204,18 @@ pub struct Serving {
     child: Child,
     /// Where its API is.
     pub url: String,
+    log: Arc<Mutex<String>>,
 }
 
 impl Serving {
     /// Its process.
     pub fn process(&self) -> u32 {
         self.child.id().expect("it runs")
+    }
+
+    /// What it has logged since it listens.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
     }
 
     /// Ends it at once (SIGKILL).

@@ -1,5 +1,5 @@
-//! An account is authorised in a browser (OAuth 2.0): the vendor's page, the answer at an address of this machine, tokens that
-//! are renewed, and what becomes of them when somebody removes the app from the account.
+//! An account is authorised in a browser (OAuth 2.0): the vendor's page, the answer at an address of this machine,
+//! tokens that are renewed, and what becomes of them when somebody removes the app from the account.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -75,7 +75,7 @@ impl World {
         crm.register_client(HubSpotClient {
             id: "our-app".to_owned(),
             secret: CLIENT_SECRET.to_owned(),
-            redirects: vec![format!("http://127.0.0.1:{port}/callback")],
+            redirects: vec![format!("http://localhost:{port}/callback")],
             lifetime: 1_800,
         });
         let directory = tempfile::tempdir().unwrap();
@@ -131,7 +131,7 @@ impl World {
     /// Runs a command that asks for the browser, which presses a button; and what it says in the end.
     async fn authorise(&mut self, arguments: &[&str], button: &str) -> (i32, Value, String) {
         let port = self.port.to_string();
-        let rest = ["--port", &port, "--no-browser", "--json"];
+        let rest = ["--port", &port, "--localhost", "--no-browser", "--json"];
         let mut child = self.start(&[arguments, &rest].concat());
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let url = loop {
@@ -185,7 +185,11 @@ impl World {
                 places.push((path.display().to_string(), std::fs::read(&path).unwrap()));
             }
         }
-        assert!(places.len() > 2);
+        assert!(
+            places
+                .iter()
+                .any(|(place, _)| place.ends_with("samspel.db"))
+        );
         for (place, bytes) in places {
             for secret in &secrets {
                 let found = bytes
@@ -254,6 +258,9 @@ async fn an_account_is_authorised(browser: Browser) {
     assert_eq!(code, 0, "{checked}");
     let (_, listed) = world.run(&["account", "list"]).await;
     assert_eq!(listed["accounts"][0]["needs_authorisation"], json!([]));
+    let log = serving.log();
+    assert!(log.contains("beginAuthorisation"), "{log}");
+    world.printed.extend(log.into_bytes());
     serving.kill().await;
     world.keeps_secrets();
 }

@@ -1,5 +1,5 @@
-//! What networks and overloaded servers do, seen through the connectors as components in the real runtime: each fault is
-//! told as what it is, and nothing is done twice.
+//! What networks and overloaded servers do, seen through the connectors as components in the real runtime: each fault
+//! is told as what it is, and nothing is done twice.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

@@ -414,6 +414,28 @@ async fn what_would_write_otherwise_waits_for_a_word() {
     assert_eq!(world.version_of("big").await, "2.0.0");
 }
 
+/// The sync's filter cannot be applied to what another version reads: nothing would be written, and it is no small
+/// thing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_filter_that_another_version_breaks_is_a_difference() {
+    let world = World::running().await;
+    let filter = "filter = { a = \"record.name.startsWith('Thing') || int(record.name) > 0\" }";
+    let text = configuration().replace("[syncs.large]\n", &format!("[syncs.large]\n{filter}\n"));
+    std::fs::write(world.file("samspel.toml"), text).unwrap();
+    world.done(&["sync", "run", "large", "--yes"]).await;
+    let other = world.signed("2.wasm", &fickle("2.0.0", "renames")).await;
+    let (code, said, _) = world.run(&["connector", "upgrade", "fickle", &other]).await;
+    assert_eq!(code, 6, "{said}");
+    let asks = said["error"]["connector"]["asks"].as_array().unwrap();
+    assert!(
+        asks.iter().any(|line| {
+            let line = line.as_str().unwrap();
+            line.starts_with("sync `large`: of record") && line.ends_with("other writes: filter")
+        }),
+        "{asks:?}"
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_does_not_do_what_every_connector_must_is_refused() {
     let world = World::running().await;

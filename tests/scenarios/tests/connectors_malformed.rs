@@ -1,5 +1,5 @@
-//! Malformed cursors, answers and records, seen through the connectors as components in the real runtime: a clear error,
-//! no trap, and nothing lost.
+//! Malformed cursors, answers and records, seen through the connectors as components in the real runtime: a clear
+//! error, no trap, and nothing lost.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

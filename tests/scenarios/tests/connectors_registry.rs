@@ -1,4 +1,5 @@
-//! A connector comes from a real registry: Debian's `docker-registry` (the CNCF's distribution), installed if it is missing.
+//! A connector comes from a real registry: Debian's `docker-registry` (the CNCF's distribution), installed if it is
+//! missing.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 

@@ -1,5 +1,5 @@
-//! The service on a disk that is full, or can only be read, or has lost something: a clear error, nothing lost, and it goes on
-//! as soon as it can.
+//! The service on a disk that is full, or can only be read, or has lost something: a clear error, nothing lost, and it
+//! goes on as soon as it can.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

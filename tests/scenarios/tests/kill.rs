@@ -66,8 +66,8 @@ impl World {
         }
     }
 
-    /// What people do in chapter `number` of the story, on both sides. None of it contradicts anything else, so that the
-    /// order in which it is seen does not matter.
+    /// What people do in chapter `number` of the story, on both sides. None of it contradicts anything else, so that
+    /// the order in which it is seen does not matter.
     fn people_work(&self, number: u32) {
         let crm = |act: Value| {
             self.0

@@ -1,5 +1,5 @@
-//! What an operator decides is carried out, and what a run did can be told, taken back and forgotten: simulated vendors,
-//! connectors as components, the real runtime, sync and store.
+//! What an operator decides is carried out, and what a run did can be told, taken back and forgotten: simulated
+//! vendors, connectors as components, the real runtime, sync and store.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

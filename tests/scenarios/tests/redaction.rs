@@ -1,5 +1,6 @@
-//! No secret is ever written anywhere: the real program works with real secrets for a day, logs everything it can, fails
-//! where it can, and afterwards none of them is in a log, an error, an output, or a page of the database, in any form.
+//! No secret is ever written anywhere: the real program works with real secrets for a day, logs everything it can,
+//! fails where it can, and afterwards none of them is in a log, an error, an output, or a page of the database, in any
+//! form.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

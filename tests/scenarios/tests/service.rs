@@ -1,4 +1,5 @@
-//! The service as an operator meets it over HTTP: who may do what, doing it from elsewhere, bad input, copies of the store.
+//! The service as an operator meets it over HTTP: who may do what, doing it from elsewhere, bad input, copies of the
+//! store.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

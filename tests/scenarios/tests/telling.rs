@@ -1,4 +1,5 @@
-//! What the service tells others by itself: alerts to a webhook and by e-mail, traces to a collector, numbers to a dashboard.
+//! What the service tells others by itself: alerts to a webhook and by e-mail, traces to a collector, numbers to a
+//! dashboard.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 

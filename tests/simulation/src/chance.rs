@@ -1,5 +1,5 @@
-//! Chance, from one seed, in named streams: a stream's draws do not shift those of another, so that a change in one part
-//! of a seed leaves the others as they were.
+//! Chance, from one seed, in named streams: a stream's draws do not shift those of another, so that a change in one
+//! part of a seed leaves the others as they were.
 
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;

@@ -1,4 +1,5 @@
-//! Plays a story: acts in their order and time, runs beside them, and in the end a rest in which everything must settle.
+//! Plays a story: acts in their order and time, runs beside them, and in the end a rest in which everything must
+//! settle.
 
 use std::sync::Arc;
 use std::time::Duration;

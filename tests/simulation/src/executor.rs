@@ -1,13 +1,13 @@
 //! Runs a world to its end on the current thread.
 //!
-//! The production code spawns with `tokio::spawn`, waits on tokio's locks and selects with its macros, and shall run here
-//! unchanged. So the executor is tokio's own current-thread runtime, without its drivers for time and input: it polls
-//! tasks in the order in which they were woken, and that order follows from the seed alone. What it lacks is a clock.
-//! Its hook `on_thread_park` is called when no task can run; the hook moves the virtual time to the next timer and wakes
-//! whoever waits for it. After the hook the runtime looks at its queue again and does not park if something is in it
-//! (`Context::park` in `runtime/scheduler/current_thread`). The hook always wakes the world's own future too, so that the
-//! thread never parks: where there is neither a task to run nor a timer, the world is stuck, and that is said instead of
-//! hanging.
+//! The production code spawns with `tokio::spawn`, waits on tokio's locks and selects with its macros, and shall run
+//! here unchanged. So the executor is tokio's own current-thread runtime, without its drivers for time and input: it
+//! polls tasks in the order in which they were woken, and that order follows from the seed alone. What it lacks is a
+//! clock. Its hook `on_thread_park` is called when no task can run; the hook moves the virtual time to the next timer
+//! and wakes whoever waits for it. After the hook the runtime looks at its queue again and does not park if something
+//! is in it (`Context::park` in `runtime/scheduler/current_thread`). The hook always wakes the world's own future too,
+//! so that the thread never parks: where there is neither a task to run nor a timer, the world is stuck, and that is
+//! said instead of hanging.
 //!
 //! A run is not `Send` (it waits for tasks of its own in one set), so that the driver and the runs are tasks of a
 //! [`LocalSet`] on that runtime; what a run spawns are tasks of the runtime itself, as in production.

@@ -1,5 +1,5 @@
-//! What the host has stored, as its commits tell: a plain copy that follows each commit that succeeded. The checkers read
-//! it instead of the store, so that they are the same on every tier.
+//! What the host has stored, as its commits tell: a plain copy that follows each commit that succeeded. The checkers
+//! read it instead of the store, so that they are the same on every tier.
 
 use std::collections::{BTreeMap, BTreeSet};
 

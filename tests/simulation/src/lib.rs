@@ -1,7 +1,7 @@
 //! The whole loop under a seed.
 //!
-//! The real engine and the real sync run against simulated systems and people, in virtual time, on a store that fails and
-//! in a process that dies at every durable step. A seed is a story (`story`); `driver` plays it in a `world`, and
+//! The real engine and the real sync run against simulated systems and people, in virtual time, on a store that fails
+//! and in a process that dies at every durable step. A seed is a story (`story`); `driver` plays it in a `world`, and
 //! `checkers` watch over the twelve invariants of the specification, after every step that they speak about. The same
 //! seed makes the same story and the same trace, byte for byte.
 

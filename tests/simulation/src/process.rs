@@ -1,5 +1,5 @@
-//! The host's process, which may die at any failpoint. Nothing of a dead process acts: each of its operations asks first,
-//! and what it spawned is dropped.
+//! The host's process, which may die at any failpoint. Nothing of a dead process acts: each of its operations asks
+//! first, and what it spawned is dropped.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! One seed, told: its trace, and what is left of its story when everything is taken away that its failure does not need.
+//! One seed, told: its trace, and what is left of its story when everything is taken away that its failure does not
+//! need.
 
 use std::io;
 

@@ -68,7 +68,8 @@ static RANDOM: [Fault; 6] = [
 pub struct FaultRates {
     /// The share of requests that meet a fault, 0.0 to 1.0.
     pub rate: f64,
-    /// The faults to draw from; empty means each of 500, 503, both kinds of dropped connection, a truncated answer and a slow one.
+    /// The faults to draw from; empty means each of 500, 503, both kinds of dropped connection, a truncated answer and
+    /// a slow one.
     pub kinds: Vec<Fault>,
     /// How long a slow answer takes, in milliseconds.
     pub slow_ms: u64,

@@ -109,7 +109,8 @@ async fn with_fault<V: Vendor>(
     }
 }
 
-/// Changes an answer. An alteration that cannot be made is told to whoever wrote the script, by a status no vendor uses.
+/// Changes an answer. An alteration that cannot be made is told to whoever wrote the script, by a status no vendor
+/// uses.
 async fn altered(response: Response, alteration: &Alteration) -> Response {
     let (mut parts, body) = response.into_parts();
     let Ok(bytes) = to_bytes(body, usize::MAX).await else {

@@ -1,8 +1,8 @@
 //! Webhooks: how both simulators deliver what they have to tell.
 //!
 //! A change puts events into an `Outbox`, in the order of the changes; a background task of the server takes them out,
-//! as many as the vendor sends in one request, and posts them. The outbox holds [`CAPACITY`] events; what comes beyond is
-//! counted and not sent, which no vendor documents and no test should reach.
+//! as many as the vendor sends in one request, and posts them. The outbox holds [`CAPACITY`] events; what comes beyond
+//! is counted and not sent, which no vendor documents and no test should reach.
 //!
 //! What happens on the way is a switch, [`HookQuirks`], which both vendors share; what the vendors say about themselves
 //! (how many events in a request, how many requests at once, how often a failed one is repeated) is in `Habits`.
@@ -45,8 +45,8 @@ pub struct HookQuirks {
     pub retry_ms: u64,
     /// How often a request is repeated; absent means as often as the vendor does.
     pub retries: Option<u32>,
-    /// How far the time that a request says it was sent at is from the machine's clock, in milliseconds. The simulator's
-    /// own clock is left out: a test that moves it would make every signature one of another day.
+    /// How far the time that a request says it was sent at is from the machine's clock, in milliseconds. The
+    /// simulator's own clock is left out: a test that moves it would make every signature one of another day.
     pub skew_ms: i64,
 }
 

@@ -230,8 +230,8 @@ fn phone(rng: &mut ChaCha8Rng, calling_code: u16, digits: u32) -> String {
 }
 
 impl Person {
-    /// The same person as an assistant typed it into Mailchimp: names trimmed, recomposed and sometimes in capitals, the
-    /// address sometimes with a capital. `None` when Mailchimp does not hold this person.
+    /// The same person as an assistant typed it into Mailchimp: names trimmed, recomposed and sometimes in capitals,
+    /// the address sometimes with a capital. `None` when Mailchimp does not hold this person.
     #[must_use]
     pub fn as_member(&self) -> Option<(ListStanding, Person)> {
         let standing = self.in_mailchimp?;

@@ -42,7 +42,8 @@ impl GuestToolchain {
         if own_target_exists() {
             return Ok(Self::Own);
         }
-        // Looked for before rustup is asked: on a machine where rustup cannot download, it would be asked at every build.
+        // Looked for before rustup is asked: on a machine where rustup cannot download, it would be asked at every
+        // build.
         if let Some(sysroot) = debian::compiled_sysroot(workspace) {
             return Ok(Self::Debian { sysroot });
         }

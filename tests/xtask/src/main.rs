@@ -81,8 +81,8 @@ enum Task {
     Fuzz(fuzz::Args),
     /// Play seeds of the deterministic simulation: the whole loop against simulated systems, people and crashes
     ///
-    /// All arguments go to the simulation, such as `--seeds 10000 --threads 2`, `--replay SEED --trace`,
-    /// `--store sqlite`, or `--mutations`, which takes away each guard of the engine in turn; `cargo xtask simulate --help`
+    /// All arguments go to the simulation, such as `--seeds 10000 --threads 2`, `--replay SEED --trace`, `--store
+    /// sqlite`, or `--mutations`, which takes away each guard of the engine in turn; `cargo xtask simulate --help`
     /// shows them.
     #[command(disable_help_flag = true)]
     Simulate {

@@ -33,8 +33,9 @@ pub enum AccountCommand {
     /// Authorise an account in the browser (OAuth 2), which answers at an address of this machine
     #[command(
         after_help = "The server must allow `http://127.0.0.1:PORT/callback` as a redirect of the client. Most servers \
-                      allow any port there; for others, --port names one.\n\n\
-                      Examples:\n  samspel account authorise crm\n  samspel account authorise crm --port 3000"
+                      allow any port there; for others, --port names one. For servers that want the name of this \
+                      machine (HubSpot), --localhost makes it `http://localhost:PORT/callback`.\n\n\
+                      Examples:\n  samspel account authorise crm --port 3000 --localhost\n  samspel account authorise mail"
     )]
     Authorise(ReauthoriseArgs),
 }
@@ -83,6 +84,9 @@ pub struct SecretArgs {
         hide_default_value = true
     )]
     pub port: u16,
+    /// For OAuth 2: call this machine `localhost` in the redirect, as HubSpot wants it, instead of 127.0.0.1.
+    #[arg(long)]
+    pub localhost: bool,
     /// For OAuth 2: do not try to open a browser.
     #[arg(long)]
     pub no_browser: bool,

@@ -33,7 +33,8 @@ pub enum ConnectorCommand {
     /// Replace an installed connector by another version
     #[command(after_help = UPGRADE)]
     Upgrade(UpgradeArgs),
-    /// Agree to what waits: a version that asks for more, or would write otherwise than before, or a canary that did well
+    /// Agree to what waits: a version that asks for more, or would write otherwise than before, or a canary that did
+    /// well
     #[command(
         after_help = "Examples:\n  samspel connector approve crm\n  samspel connector approve crm 2.0.0 --canary newsletter\n  \
                       samspel connector approve crm 3f9a0c1d --json"

@@ -36,8 +36,8 @@ pub struct ConfigFile {
     /// digit. What is stored about records is kept under it: an account that is renamed keeps it with `id`.
     #[serde(default)]
     pub accounts: BTreeMap<String, AccountSettings>,
-    /// Syncs by name; the same rules hold for the names. Links, merge bases and queues are kept under it: a sync that is
-    /// renamed keeps them with `id`, and one that is removed keeps them until `samspel sync purge`.
+    /// Syncs by name; the same rules hold for the names. Links, merge bases and queues are kept under it: a sync that
+    /// is renamed keeps them with `id`, and one that is removed keeps them until `samspel sync purge`.
     #[serde(default)]
     pub syncs: BTreeMap<String, SyncSpec>,
 }
@@ -51,8 +51,8 @@ pub struct HostSettings {
     pub store: PathBuf,
     /// File with the key under which the store seals credentials that their servers replace (OAuth 2.0 refresh tokens)
     /// and hashes the addresses of erased people, relative to this file. It is made when it is needed. The environment
-    /// variable `SAMSPEL_KEY` can hold the key instead, or systemd's credential `samspel.key`. Back it up, and not together
-    /// with the store.
+    /// variable `SAMSPEL_KEY` can hold the key instead, or systemd's credential `samspel.key`. Back it up, and not
+    /// together with the store.
     pub key: PathBuf,
     /// Directory of connectors (`*.wasm`), relative to this file. Where it is not set, the one that the environment
     /// variable `SAMSPEL_CONNECTORS` names, or else `connectors` beside this file and beside the program.
@@ -262,8 +262,8 @@ pub struct CredentialSettings {
     pub env: Option<String>,
     /// File that holds the secret, relative to this file. White space around the secret is ignored.
     pub file: Option<PathBuf>,
-    /// The secret is sealed in the store, under the key that `host.key` names; `samspel account add` and `samspel account
-    /// reauthorise` put it there.
+    /// The secret is sealed in the store, under the key that `host.key` names; `samspel account add` and `samspel
+    /// account reauthorise` put it there.
     #[serde(default)]
     pub vault: bool,
     /// For OAuth 2.0, where the secret is the refresh token: the client's public id.

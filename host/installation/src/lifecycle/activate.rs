@@ -72,8 +72,8 @@ impl Lifecycle<'_> {
         self.apply(&name, changes).await
     }
 
-    /// Removes the components of revisions that nobody goes back to: of refused ones, and of all but those that were used last.
-    /// `pointer` is what it is to be.
+    /// Removes the components of revisions that nobody goes back to: of refused ones, and of all but those that were
+    /// used last. `pointer` is what it is to be.
     async fn left_over(&self, pointer: &InstalledConnector) -> Result<Vec<RegistryChange>, Error> {
         let mut all = self.registry().revisions(Some(&pointer.name)).await?;
         all.retain(|one| {

@@ -1,7 +1,8 @@
-//! What every connector must do, whatever its remote is: looked at with a page that it reads of each collection that is used.
+//! What every connector must do, whatever its remote is: looked at with a page that it reads of each collection that is
+//! used.
 //!
-//! Recordings of what an earlier version was answered would hold people's data, and only show what that version asked for; so
-//! a version that is probed asks the remote itself.
+//! Recordings of what an earlier version was answered would hold people's data, and only show what that version asked
+//! for; so a version that is probed asks the remote itself.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -114,8 +115,8 @@ fn first_page(collection: &Collection, page: &Page) -> Result<(), String> {
     Ok(())
 }
 
-/// Records that were asked for by their ids, right after they were listed: what can be written. What the remote computes may
-/// change by itself.
+/// Records that were asked for by their ids, right after they were listed: what can be written. What the remote
+/// computes may change by itself.
 fn fetched_as_listed(
     collection: &Collection,
     listed: &[&Entity],

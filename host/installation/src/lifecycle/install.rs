@@ -1,5 +1,5 @@
-//! From bytes to a revision that is used: every step is stored, so that whoever was interrupted goes on by doing the same
-//! again.
+//! From bytes to a revision that is used: every step is stored, so that whoever was interrupted goes on by doing the
+//! same again.
 
 use std::collections::BTreeSet;
 
@@ -42,7 +42,8 @@ pub struct Wish {
 pub enum Outcome {
     /// It was active already.
     Unchanged,
-    /// It asks for this, or would write otherwise than what is active (then the probes say how), and nobody agreed to it yet.
+    /// It asks for this, or would write otherwise than what is active (then the probes say how), and nobody agreed to
+    /// it yet.
     Waiting(Rights),
     /// These accounts try it.
     Canary(BTreeSet<String>),

@@ -1,5 +1,5 @@
-//! Components in OCI registries, as `oras` and `wkg` put them there: one layer of WebAssembly, and beside it, in layers of
-//! their own, the manifest and its signature.
+//! Components in OCI registries, as `oras` and `wkg` put them there: one layer of WebAssembly, and beside it, in layers
+//! of their own, the manifest and its signature.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};

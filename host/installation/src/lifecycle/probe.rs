@@ -76,8 +76,8 @@ impl Probe {
 }
 
 impl Lifecycle<'_> {
-    /// Asks a revision what it is to know. `Err`: the revision is no good for the account. `is_successor`: another one is in
-    /// use, and compared with.
+    /// Asks a revision what it is to know. `Err`: the revision is no good for the account. `is_successor`: another one
+    /// is in use, and compared with.
     pub(super) async fn probe(
         &self,
         account: &str,
@@ -180,8 +180,8 @@ impl Lifecycle<'_> {
         Some(identity.id)
     }
 
-    /// What each sync of the account would write with the revision, and would not with the one in use. `Err`: a sync cannot go
-    /// on with it.
+    /// What each sync of the account would write with the revision, and would not with the one in use. `Err`: a sync
+    /// cannot go on with it.
     async fn compare(
         &self,
         account: &str,

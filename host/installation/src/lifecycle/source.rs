@@ -1,4 +1,5 @@
-//! Where components come from: a file, a URL, a registry. What is fetched is only bytes; nothing about it is believed yet.
+//! Where components come from: a file, a URL, a registry. What is fetched is only bytes; nothing about it is believed
+//! yet.
 
 use std::fmt;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,5 @@
-//! What runs say about a revision: an account for which it is no good goes back by itself, and if several do, all go back.
+//! What runs say about a revision: an account for which it is no good goes back by itself, and if several do, all go
+//! back.
 
 use samspel_model::Failure;
 use samspel_model::registry::{

@@ -90,9 +90,9 @@ fn seen(file: &Path) -> Seen {
 }
 
 impl Lifecycle<'_> {
-    /// Looks into a directory, turn by turn, and takes what is new as far as it gets without an operator: what is signed by
-    /// a trusted key, newer than what is active, and asks for no more than was agreed to becomes active. A file is taken
-    /// once it has stopped changing.
+    /// Looks into a directory, turn by turn, and takes what is new as far as it gets without an operator: what is
+    /// signed by a trusted key, newer than what is active, and asks for no more than was agreed to becomes active. A
+    /// file is taken once it has stopped changing.
     ///
     /// # Errors
     /// The directory cannot be read. What became of each file is in the result.

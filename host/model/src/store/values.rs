@@ -134,8 +134,8 @@ impl Conflict {
     }
 }
 
-/// What an operator said about a conflict or a hold. It stays until a run has carried it out; that something is not to be done
-/// stays for as long as it is about the same.
+/// What an operator said about a conflict or a hold. It stays until a run has carried it out; that something is not to
+/// be done stays for as long as it is about the same.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Decision {
     /// As in the conflict.
@@ -185,8 +185,9 @@ pub struct RecordRestriction {
     pub restriction: Restriction,
 }
 
-/// The opt-outs that a record no longer shows, although nobody opted in again: some remotes forget them with the address,
-/// or take an older date for the newer one. They stay in force. `at`: when that was noticed, for an opt-out of which neither the record tells when it was given.
+/// The opt-outs that a record no longer shows, although nobody opted in again: some remotes forget them with the
+/// address, or take an older date for the newer one. They stay in force. `at`: when that was noticed, for an opt-out of
+/// which neither the record tells when it was given.
 pub fn forgotten_opt_outs(
     endpoint: &Endpoint,
     before: &Observation,

@@ -88,7 +88,8 @@ pub struct BeginAuthorisation {
     pub account: String,
     /// The credential that is authorised.
     pub credential: String,
-    /// Where the browser is sent with the answer: an address of this machine, `http://127.0.0.1:PORT/...`, or `https://`.
+    /// Where the browser is sent with the answer: an address of this machine, `http://127.0.0.1:PORT/...` or
+    /// `http://localhost:PORT/...`, or `https://`.
     pub redirect: String,
     /// Of a new account: its connector.
     #[serde(default)]
@@ -228,7 +229,8 @@ impl BeginAuthorisation {
 fn may_be_sent_to(redirect: &str) -> bool {
     url::Url::parse(redirect).is_ok_and(|url| match url.scheme() {
         "https" => true,
-        "http" => matches!(url.host_str(), Some("127.0.0.1" | "[::1]")),
+        // Some servers want the name; whoever listens there then holds it at both addresses.
+        "http" => matches!(url.host_str(), Some("127.0.0.1" | "[::1]" | "localhost")),
         _ => false,
     })
 }
@@ -241,9 +243,10 @@ mod tests {
     fn a_code_goes_to_this_machine_or_through_tls() {
         assert!(may_be_sent_to("http://127.0.0.1:3000/callback"));
         assert!(may_be_sent_to("http://[::1]:3000/callback"));
+        assert!(may_be_sent_to("http://localhost:3000/callback"));
         assert!(may_be_sent_to("https://sync.example.com/callback"));
         for wrong in [
-            "http://localhost:3000/callback",
+            "http://localhost.example.com/callback",
             "http://example.com/",
             "javascript:alert(1)",
             "",

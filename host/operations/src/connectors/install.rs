@@ -112,7 +112,8 @@ pub struct UpgradeConnector {
     pub canary: BTreeSet<String>,
 }
 
-/// Agrees to what waits: a version that asks for more than was agreed to, or would write otherwise, or a canary that did well.
+/// Agrees to what waits: a version that asks for more than was agreed to, or would write otherwise, or a canary that
+/// did well.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ApproveConnector {

@@ -167,11 +167,11 @@ async fn chosen(
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ResolveConflicts {
-    /// Which conflicts. All of them: every one that the verdict fits, but no consents; lifting an opt-out is decided one by
-    /// one.
+    /// Which conflicts. All of them: every one that the verdict fits, but no consents; lifting an opt-out is decided
+    /// one by one.
     pub selection: Selection,
-    /// What holds: `{"take": SIDE}` for a field or a consent, `{"link": RECORD}` for records with one key, `"reject"` to
-    /// leave them as they are.
+    /// What holds: `{"take": SIDE}` for a field or a consent, `{"link": RECORD}` for records with one key, `"reject"`
+    /// to leave them as they are.
     pub verdict: Verdict,
 }
 

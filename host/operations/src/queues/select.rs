@@ -24,8 +24,8 @@ const LOOK: Duration = Duration::from_millis(250);
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Selection {
-    /// Those with these ids: ten hexadecimal digits that stay the same for as long as the same is undecided about the same
-    /// record.
+    /// Those with these ids: ten hexadecimal digits that stay the same for as long as the same is undecided about the
+    /// same record.
     #[serde(default)]
     pub ids: Vec<String>,
     /// All of them.

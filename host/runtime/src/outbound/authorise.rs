@@ -1,5 +1,5 @@
-//! How a person authorises an account: the authorisation code grant of OAuth 2.0 (RFC 6749, section 4.1) with a proof key
-//! (RFC 7636), answered at a loopback address (RFC 8252, section 7.3).
+//! How a person authorises an account: the authorisation code grant of OAuth 2.0 (RFC 6749, section 4.1) with a proof
+//! key (RFC 7636), answered at a loopback address (RFC 8252, section 7.3).
 //!
 //! The code travels through a browser. Whoever sees it can do nothing without the verifier, which never leaves this
 //! process but to the token end point; and an answer that was not asked for has not the state.

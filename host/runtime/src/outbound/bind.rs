@@ -32,8 +32,9 @@ struct Chosen<'a> {
 
 /// The addresses of a credential of OAuth 2.
 struct OauthUrls {
-    /// Where a person grants access, in a browser.
-    authorize: Url,
+    /// Where a person grants access, in a browser; or why it cannot be told, which is no matter until somebody is to go
+    /// there.
+    authorize: Result<Url, BindError>,
     /// Where the host gets tokens.
     token: Url,
 }
@@ -45,9 +46,9 @@ struct Binding<'a> {
 }
 
 impl Outbound {
-    /// Binds what the descriptor asks for to what the operator configured. `before`: another binding of the same account,
-    /// with which its budget is shared. Access tokens are not: each binding takes secrets out of what it lets through, and
-    /// knows its own. Two bindings that refresh a token meet in the token store, as two processes do.
+    /// Binds what the descriptor asks for to what the operator configured. `before`: another binding of the same
+    /// account, with which its budget is shared. Access tokens are not: each binding takes secrets out of what it lets
+    /// through, and knows its own. Two bindings that refresh a token meet in the token store, as two processes do.
     ///
     /// # Errors
     /// A setting, credential or endpoint that is missing or wrong.
@@ -133,13 +134,12 @@ impl Authorisation {
         let Some(known) = chosen.credential.client.clone() else {
             return Err(binding.credential(credential, "OAuth 2 needs a `client-id`"));
         };
+        let page = urls.authorize.as_ref().map_err(BindError::clone)?;
+        binding.must_be_https(page, &overrides)?;
         // A browser goes there and not the host; it is still the operator who says where that is.
-        let elsewhere = overrides.of(&urls.authorize.origin());
+        let elsewhere = overrides.of(&page.origin());
         Ok(Self {
-            authorize_url: elsewhere.map_or_else(
-                || urls.authorize.clone(),
-                |elsewhere| elsewhere.apply(&urls.authorize),
-            ),
+            authorize_url: elsewhere.map_or_else(|| page.clone(), |at| at.apply(page)),
             scopes: oauth.scopes.clone(),
             endpoint: TokenEndpoint {
                 credential: credential.to_owned(),
@@ -220,7 +220,7 @@ impl<'a> Binding<'a> {
                 };
                 let oauth = match &scheme.kind {
                     AuthKind::Oauth2(oauth) => Some(OauthUrls {
-                        authorize: url(&oauth.authorize_url)?,
+                        authorize: url(&oauth.authorize_url),
                         token: url(&oauth.token_url)?,
                     }),
                     _ => None,
@@ -271,43 +271,52 @@ impl<'a> Binding<'a> {
         }
     }
 
-    /// Overrides, and that everything else is https.
+    /// Overrides, and that everything else that the host reaches is https.
     fn overrides<'u>(
         &self,
-        egress: &Egress,
+        egress: &'u Egress,
         oauth: impl Iterator<Item = &'u OauthUrls> + Clone,
     ) -> Result<Overrides, BindError> {
-        let oauth = oauth.flat_map(|urls| [&urls.authorize, &urls.token]);
-        let origins = || egress.origins().chain(oauth.clone());
+        let reached = || {
+            egress
+                .origins()
+                .chain(oauth.clone().map(|urls| &urls.token))
+        };
+        let pages = oauth
+            .clone()
+            .filter_map(|urls| urls.authorize.as_ref().ok());
         let mut known: Vec<Origin> = Vec::new();
-        for url in origins() {
+        for url in reached().chain(pages) {
             if !known.contains(&url.origin()) {
                 known.push(url.origin());
             }
         }
-        let account = self.account.name.clone();
         let overrides = Overrides::new(&self.account.endpoints, &known).map_err(
             |overrides::Unusable { endpoint, why }| BindError::Endpoint {
-                account: account.clone(),
+                account: self.account.name.clone(),
                 endpoint,
                 why,
             },
         )?;
-        match origins().find(|url| url.scheme() != "https" && overrides.of(&url.origin()).is_none())
-        {
-            None => Ok(overrides),
-            Some(url) => {
-                let endpoint = origin_text(&url.origin());
-                Err(BindError::Endpoint {
-                    account,
-                    why: format!(
-                        "is not https; use https, or grant this very address with an endpoint override: \
-                         \"{endpoint}\" = \"{endpoint}\""
-                    ),
-                    endpoint,
-                })
-            }
+        for url in reached() {
+            self.must_be_https(url, &overrides)?;
         }
+        Ok(overrides)
+    }
+
+    fn must_be_https(&self, url: &Url, overrides: &Overrides) -> Result<(), BindError> {
+        if url.scheme() == "https" || overrides.of(&url.origin()).is_some() {
+            return Ok(());
+        }
+        let endpoint = origin_text(&url.origin());
+        Err(BindError::Endpoint {
+            account: self.account.name.clone(),
+            why: format!(
+                "is not https; use https, or grant this very address with an endpoint override: \
+                 \"{endpoint}\" = \"{endpoint}\""
+            ),
+            endpoint,
+        })
     }
 
     /// Everything that must never be seen.

@@ -168,8 +168,8 @@ impl Budget {
         Ok(permit)
     }
 
-    /// Waits, for `patience` at most, until the rate would let a request out. Takes nothing of it: somebody else may be first.
-    /// Whether there was something to wait for.
+    /// Waits, for `patience` at most, until the rate would let a request out. Takes nothing of it: somebody else may be
+    /// first. Whether there was something to wait for.
     pub async fn ready(&self, patience: Duration) -> bool {
         let next = self
             .limiters

@@ -1,4 +1,5 @@
-//! HTTP and secrets of one bound account: every rule of the sandbox that concerns the network. Knows nothing of wasmtime.
+//! HTTP and secrets of one bound account: every rule of the sandbox that concerns the network. Knows nothing of
+//! wasmtime.
 //!
 //! A request passes, in this order:
 //! - `egress`: the URL and the method are among what the connector declares;
@@ -228,7 +229,8 @@ impl Outbound {
                 && !renewed
                 && call.has_requests()
             {
-                // The server refuses the token before its time. Once only: a fresh one that is refused is another matter.
+                // The server refuses the token before its time. Once only: a fresh one that is refused is another
+                // matter.
                 renewed = true;
                 match oauth.token(Some(token)).await {
                     Ok(_) => {
@@ -401,7 +403,8 @@ impl Outbound {
         self.scrubber.text(text)
     }
 
-    /// Waits until a request would not have to wait for the rate of the account. Whether there was something to wait for.
+    /// Waits until a request would not have to wait for the rate of the account. Whether there was something to wait
+    /// for.
     pub async fn ready(&self) -> bool {
         self.budget.ready(READY_WITHIN).await
     }

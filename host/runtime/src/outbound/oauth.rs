@@ -1,7 +1,8 @@
 //! Access tokens of OAuth 2.0 (RFC 6749): obtained with a refresh token, kept until shortly before they expire.
 //!
-//! Servers may replace the refresh token at each use and void the old one. So a refresh runs on a task of its own, which
-//! the end of a guest's call does not interrupt, and a replaced token is kept before anything that came with it is used.
+//! Servers may replace the refresh token at each use and void the old one. So a refresh runs on a task of its own,
+//! which the end of a guest's call does not interrupt, and a replaced token is kept before anything that came with it
+//! is used.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

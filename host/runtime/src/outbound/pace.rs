@@ -45,7 +45,8 @@ pub struct Left {
 }
 
 impl Pace {
-    /// How long a request must wait that wants to go out now. Its turn is taken only if it is not longer than `longest`.
+    /// How long a request must wait that wants to go out now. Its turn is taken only if it is not longer than
+    /// `longest`.
     ///
     /// # Errors
     /// The wait, which is longer.

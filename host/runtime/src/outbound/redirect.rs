@@ -1,7 +1,7 @@
 //! Redirects, which are followed one hop at a time so that every hop meets all the rules.
 //!
-//! Only `GET` and `HEAD` are followed, as the contract says: what a write becomes behind a redirect is for the connector
-//! to decide. So the method never changes (RFC 9110, section 15.4, changes it for `POST` only).
+//! Only `GET` and `HEAD` are followed, as the contract says: what a write becomes behind a redirect is for the
+//! connector to decide. So the method never changes (RFC 9110, section 15.4, changes it for `POST` only).
 
 use reqwest::Method;
 use reqwest::header::{HeaderMap, LOCATION};

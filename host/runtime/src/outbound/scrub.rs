@@ -167,8 +167,8 @@ fn forms(secret: &str) -> Vec<String> {
     forms
 }
 
-/// What is always the same where Base64 holds a text that holds the secret: a group of four characters tells three bytes,
-/// so it depends on the place in the text, and the outermost groups on the neighbours.
+/// What is always the same where Base64 holds a text that holds the secret: a group of four characters tells three
+/// bytes, so it depends on the place in the text, and the outermost groups on the neighbours.
 fn inside_base64(secret: &[u8]) -> Vec<String> {
     let mut pieces = Vec::new();
     for before in 0..3 {

@@ -109,19 +109,21 @@ impl TokenEndpoint {
                 None => self.failed("the server throttles (HTTP 429)"),
             }));
         }
-        let refused = serde_json::from_slice::<ErrorAnswer>(&answer.body).unwrap_or_default();
-        let word = refused.word();
-        if let Some(word) = word.filter(|word| is_void(word)) {
+        let refused: ErrorAnswer = serde_json::from_slice(&answer.body).unwrap_or_default();
+        if let Some(word) = refused.word().filter(|word| is_void(word)) {
             return Err(Refusal::Void(word.to_owned()));
         }
         if !(200..300).contains(&answer.status) {
-            return Err(match word {
+            return Err(match refused.word() {
                 Some(word) => other(&format!(
                     "the server answered {word} (HTTP {})",
                     answer.status
                 )),
                 None => other(&format!("the server answered HTTP {}", answer.status)),
             });
+        }
+        if let Some(word) = word(&refused.error) {
+            return Err(other(&format!("the server answered {word}")));
         }
         let tokens: Tokens = serde_json::from_slice(&answer.body)
             .map_err(|_| other("the server's answer holds no token"))?;
@@ -147,30 +149,34 @@ struct Tokens {
     refresh_token: Option<String>,
 }
 
-/// An error (RFC 6749, section 5.2). HubSpot says `status` instead.
+/// An error (RFC 6749, section 5.2). HubSpot says `status` instead, which others have for a number.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct ErrorAnswer {
-    error: Option<String>,
-    status: Option<String>,
+    error: Value,
+    status: Value,
 }
 
 impl ErrorAnswer {
-    /// The server's word for what is wrong. What is no word is not worth repeating: it may hold anything.
+    /// The server's word for what is wrong.
     fn word(&self) -> Option<&str> {
-        let is_word = |text: &&str| {
-            !text.is_empty()
-                && text.len() <= 40
-                && text.bytes().all(|b| b.is_ascii_alphabetic() || b == b'_')
-        };
-        let words = [&self.error, &self.status].into_iter().flatten();
-        words.map(String::as_str).find(is_word)
+        word(&self.error).or_else(|| word(&self.status))
     }
 }
 
-/// Whether a word says that nothing will ever come of this refresh token, or code: `invalid_grant` (RFC 6749, section 5.2);
-/// `BAD_REFRESH_TOKEN` and `BAD_AUTH_CODE` of HubSpot; `bad_refresh_token` and `bad_verification_code` of GitHub, which says
-/// it with HTTP 200.
+/// A word. Anything else is not worth repeating: it may hold what it was sent.
+fn word(value: &Value) -> Option<&str> {
+    let is_word = |text: &&str| {
+        !text.is_empty()
+            && text.len() <= 40
+            && text.bytes().all(|b| b.is_ascii_alphabetic() || b == b'_')
+    };
+    value.as_str().filter(is_word)
+}
+
+/// Whether a word says that nothing will ever come of this refresh token, or code: `invalid_grant` (RFC 6749, section
+/// 5.2); `BAD_REFRESH_TOKEN` and `BAD_AUTH_CODE` of HubSpot; `bad_refresh_token` and `bad_verification_code` of GitHub,
+/// which says it with HTTP 200.
 fn is_void(word: &str) -> bool {
     matches!(
         word.to_ascii_lowercase().as_str(),
@@ -198,25 +204,50 @@ mod tests {
             let answer: ErrorAnswer = serde_json::from_str(text).unwrap_or_default();
             answer.word().map(|word| (word.to_owned(), is_void(word)))
         };
-        let said = |word: &str, void: bool| Some((word.to_owned(), void));
-        assert_eq!(
-            of(r#"{"error":"invalid_grant"}"#),
-            said("invalid_grant", true)
-        );
-        let hubspot =
-            r#"{"status":"BAD_REFRESH_TOKEN","message":"missing or unknown refresh token"}"#;
-        assert_eq!(of(hubspot), said("BAD_REFRESH_TOKEN", true));
-        assert_eq!(
-            of(r#"{"error":"invalid_client"}"#),
-            said("invalid_client", false)
-        );
-        assert_eq!(
-            of(r#"{"status":"error","message":"internal error"}"#),
-            said("error", false)
-        );
-        assert_eq!(of(r#"{"error":"token abc123 is unknown"}"#), None);
-        assert_eq!(of("<html>"), None);
-        assert_eq!(of(r#"{"access_token":"a"}"#), None);
+        for (text, word, void) in [
+            (r#"{"error":"invalid_grant"}"#, "invalid_grant", true),
+            (
+                r#"{"error":"invalid_grant","status":400}"#,
+                "invalid_grant",
+                true,
+            ),
+            (
+                r#"{"status":"BAD_REFRESH_TOKEN","message":"missing"}"#,
+                "BAD_REFRESH_TOKEN",
+                true,
+            ),
+            (r#"{"status":"BAD_AUTH_CODE"}"#, "BAD_AUTH_CODE", true),
+            (
+                r#"{"error":"bad_refresh_token"}"#,
+                "bad_refresh_token",
+                true,
+            ),
+            (
+                r#"{"error":"bad_verification_code"}"#,
+                "bad_verification_code",
+                true,
+            ),
+            (r#"{"error":"invalid_client"}"#, "invalid_client", false),
+            (
+                r#"{"status":"error","message":"internal error"}"#,
+                "error",
+                false,
+            ),
+            (
+                r#"{"error":{"code":7},"status":"BAD_AUTH_CODE"}"#,
+                "BAD_AUTH_CODE",
+                true,
+            ),
+        ] {
+            assert_eq!(of(text), Some((word.to_owned(), void)), "{text}");
+        }
+        for none in [
+            r#"{"error":"token abc123 is unknown"}"#,
+            "<html>",
+            r#"{"access_token":"a"}"#,
+        ] {
+            assert_eq!(of(none), None, "{none}");
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use samspel_model::descriptor::{AuthKind, Oauth2};
 use samspel_runtime::outbound::{Authorisation, Begun, Client, HttpError};
-use samspel_runtime::{Credential, OauthClient};
+use samspel_runtime::{Credential, EndpointOverride, OauthClient};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -58,6 +58,17 @@ async fn token(
     Json(tokens).into_response()
 }
 
+fn client_7() -> Credential {
+    Credential {
+        scheme: None,
+        secret: "none yet".into(),
+        client: Some(OauthClient {
+            id: "client-7".to_owned(),
+            secret: Some("client-secret&1".into()),
+        }),
+    }
+}
+
 struct Scene {
     asked: Arc<Asked>,
     authorisation: Authorisation,
@@ -77,17 +88,7 @@ async fn scene(scopes: &[&str]) -> Scene {
     });
     let setup = Setup::at(&server.url)
         .declares("access", "oauth2", kind)
-        .configures(
-            "access",
-            Credential {
-                scheme: None,
-                secret: "none yet".into(),
-                client: Some(OauthClient {
-                    id: "client-7".to_owned(),
-                    secret: Some("client-secret&1".into()),
-                }),
-            },
-        );
+        .configures("access", client_7());
     let client = Arc::new(Client::new().unwrap());
     let made = Authorisation::new(client, &setup.descriptor, &setup.account, "access");
     Scene {
@@ -154,4 +155,44 @@ async fn without_a_refresh_token_nobody_is_authorised() {
         "{:?}",
         result.map(drop)
     );
+}
+
+/// Where a browser is sent for this page; or why it is not.
+fn page(authorize_url: &str, elsewhere: Option<[&str; 2]>) -> Result<String, String> {
+    let kind = AuthKind::Oauth2(Oauth2 {
+        authorize_url: authorize_url.to_owned(),
+        token_url: format!("{API}/oauth/token"),
+        scopes: Vec::new(),
+    });
+    let mut setup = Setup::at(&"http://127.0.0.1:9".parse().unwrap())
+        .declares("access", "oauth2", kind)
+        .configures("access", client_7());
+    let elsewhere = elsewhere.map(|[from, to]| EndpointOverride {
+        from: from.parse().unwrap(),
+        to: to.parse().unwrap(),
+    });
+    setup.account.endpoints.extend(elsewhere);
+    let client = Arc::new(Client::new().unwrap());
+    Authorisation::new(client, &setup.descriptor, &setup.account, "access")
+        .map_err(|error| error.to_string())
+        .map(|made| made.begin(REDIRECT).unwrap().url().to_string())
+}
+
+#[tokio::test]
+async fn the_page_is_https_or_where_the_operator_says() {
+    let url = page("https://app.example.com/authorize", None).unwrap();
+    assert!(
+        url.starts_with("https://app.example.com/authorize?"),
+        "{url}"
+    );
+    let refused = page("http://app.example.com/authorize", None).unwrap_err();
+    assert!(
+        refused.contains("http://app.example.com") && refused.contains("not https"),
+        "{refused}"
+    );
+    for from in ["http://app.example.com", "https://app.example.com"] {
+        let elsewhere = Some([from, "http://127.0.0.1:8080"]);
+        let url = page(&format!("{from}/authorize"), elsewhere).unwrap();
+        assert!(url.starts_with("http://127.0.0.1:8080/authorize?"), "{url}");
+    }
 }

@@ -13,8 +13,8 @@ use crate::service::Service;
 /// A sync that runs seldom is late only after so many of its intervals.
 const INTERVALS: u32 = 2;
 
-/// What a sync's valves hold is read again after each of its runs, while they hold something, and after so long: another process
-/// may have run it.
+/// What a sync's valves hold is read again after each of its runs, while they hold something, and after so long:
+/// another process may have run it.
 const FRESH: SignedDuration = SignedDuration::from_mins(10);
 
 /// When each sync last ended a run well, as far as this process has seen, and what its valves held then.

@@ -23,8 +23,8 @@ const A_MINUTE: u32 = 10;
 /// So many addresses are remembered before those of which nothing is left to say are forgotten.
 const ADDRESSES: usize = 10_000;
 
-/// How often somebody came with a wrong token. Tokens cannot be guessed (256 random bits); this keeps whoever tries from
-/// being a burden, and makes attempts visible. Whoever has a good token is never counted.
+/// How often somebody came with a wrong token. Tokens cannot be guessed (256 random bits); this keeps whoever tries
+/// from being a burden, and makes attempts visible. Whoever has a good token is never counted.
 pub(crate) struct Wrong(DefaultKeyedRateLimiter<IpAddr>);
 
 impl Default for Wrong {

@@ -1,7 +1,7 @@
 //! The API for operators: every operation at its route, for whoever has a token that allows it.
 //!
-//! `authenticate` finds out who asks, `offer` does one operation for them, `stream` tells its progress, `requests` keeps
-//! what is sent again from being done again, `document` describes all of it.
+//! `authenticate` finds out who asks, `offer` does one operation for them, `stream` tells its progress, `requests`
+//! keeps what is sent again from being done again, `document` describes all of it.
 
 mod authenticate;
 mod document;

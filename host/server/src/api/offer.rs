@@ -87,8 +87,8 @@ pub(super) async fn offer<O: Operation>(
     }
 }
 
-/// Does it on a thread of its own: what it computes holds up nobody else, and it goes on to its end if whoever asked goes
-/// away.
+/// Does it on a thread of its own: what it computes holds up nobody else, and it goes on to its end if whoever asked
+/// goes away.
 async fn begin<O: Operation>(
     service: Arc<Service>,
     principal: Principal,

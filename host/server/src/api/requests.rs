@@ -81,7 +81,8 @@ fn is_key(key: &str) -> bool {
     !key.is_empty() && key.len() <= LONGEST && key.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-/// Stands for what is asked. Of what holds a secret only the route is told: a digest of few possible texts gives them away.
+/// Stands for what is asked. Of what holds a secret only the route is told: a digest of few possible texts gives them
+/// away.
 fn fingerprint<O: Operation>(route: &Route, operation: &O) -> String {
     let mut hasher = Sha256::new();
     hasher.update(route.id);

@@ -1,4 +1,5 @@
-//! Progress of long operations, as server-sent events: `progress` while it is under way, then one `result` or `problem`.
+//! Progress of long operations, as server-sent events: `progress` while it is under way, then one `result` or
+//! `problem`.
 
 use std::convert::Infallible;
 use std::future::Future;

@@ -31,8 +31,8 @@ const CALLS: usize = 8;
 const ATTEMPTS: u32 = 5;
 /// After the n-th failure it is asked again in n times this.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// What tells of records that we wrote just now may wait so long for something else to be looked at with it. Somebody may have
-/// changed one of them as well, so that it is soon.
+/// What tells of records that we wrote just now may wait so long for something else to be looked at with it. Somebody
+/// may have changed one of them as well, so that it is soon.
 const ECHO: Duration = Duration::from_millis(250);
 /// How often it is looked at what other processes made due.
 const SWEEP: Duration = Duration::from_secs(30);
@@ -334,15 +334,16 @@ async fn tell(
     }
 }
 
-/// How soon what was told of is looked at. `news_within`: how soon what is new in it may be; `has_echoes`: something tells of
-/// what we may have written ourselves.
+/// How soon what was told of is looked at. `news_within`: how soon what is new in it may be; `has_echoes`: something
+/// tells of what we may have written ourselves.
 fn soonest(news_within: Option<Duration>, has_echoes: bool, window: Duration) -> Duration {
     let echoes_within = has_echoes.then_some(ECHO);
     let within = news_within.into_iter().chain(echoes_within).min();
     within.unwrap_or_else(|| window.max(ECHO))
 }
 
-/// Which of some records were written by us just now, so that what tells of them is most likely our own doing, and the others.
+/// Which of some records were written by us just now, so that what tells of them is most likely our own doing, and the
+/// others.
 async fn echoes(
     host: &Host,
     endpoint: &Endpoint,

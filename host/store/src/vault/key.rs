@@ -22,8 +22,8 @@ pub enum KeySource {
     /// A file with 32 random bytes as base64, readable by its owner alone. Created when it is missing and the store
     /// holds no credentials yet.
     File(PathBuf),
-    /// A file that somebody else guards and fills, such as a credential of systemd's. Never created or replaced, and its
-    /// access rights are not ours to judge: systemd grants them by an access-control list.
+    /// A file that somebody else guards and fills, such as a credential of systemd's. Never created or replaced, and
+    /// its access rights are not ours to judge: systemd grants them by an access-control list.
     Given(PathBuf),
     /// 32 random bytes as base64, from an environment variable or a secret manager.
     Base64(SecretString),

@@ -1,5 +1,5 @@
-//! What the vault writes. Each task holds only while the vault's mark is the one that it was opened with: what is sealed
-//! under a key that was replaced since would be lost.
+//! What the vault writes. Each task holds only while the vault's mark is the one that it was opened with: what is
+//! sealed under a key that was replaced since would be lost.
 
 use async_trait::async_trait;
 use base64::Engine;

@@ -183,8 +183,8 @@ impl<'a> Batch<'a> {
         self.pair(row, link, [a, b], false);
     }
 
-    /// Whether a record seems to be there although another one says that it was merged into that: what is known of it lags
-    /// behind, and it is to be asked for. What it then says is believed: each is asked for once in a run.
+    /// Whether a record seems to be there although another one says that it was merged into that: what is known of it
+    /// lags behind, and it is to be asked for. What it then says is believed: each is asked for once in a run.
     pub fn lags_behind(&self, side: Side, id: &RecordId) -> bool {
         self.facts.is_present(side, id)
             && self.facts.survivor(side, id).is_some()
@@ -201,8 +201,8 @@ impl<'a> Batch<'a> {
         })
     }
 
-    /// Two records of a side became one. If both had a partner, the link of the one that is gone ends, and the survivor is
-    /// planned with both partners in view; otherwise the link goes on under the id that is left.
+    /// Two records of a side became one. If both had a partner, the link of the one that is gone ends, and the survivor
+    /// is planned with both partners in view; otherwise the link goes on under the id that is left.
     fn merged(&mut self, row: Dirty, mut link: Link, side: Side, survivor: &RecordId) {
         let Some(other) = self.facts.link(side, survivor).cloned() else {
             self.relink(row, &link, (side, survivor.clone()));
@@ -232,8 +232,8 @@ impl<'a> Batch<'a> {
         absorbed
     }
 
-    /// Whether a write is under way for one that was merged into these records, or for the pair that it had: a partner may be
-    /// made for it just now. `own`: the link of these two.
+    /// Whether a write is under way for one that was merged into these records, or for the pair that it had: a partner
+    /// may be made for it just now. `own`: the link of these two.
     pub fn absorbs_busy(&self, own: Option<&LinkId>, seen: &[Observation; 2]) -> bool {
         Side::BOTH.into_iter().any(|side| {
             seen[side.index()].aliases.iter().any(|alias| {
@@ -623,8 +623,8 @@ impl<'a> Batch<'a> {
             .map(|told| told.verdict.clone())
     }
 
-    /// Whether an operator said that something about a record is not to be done. `of`: what it is about now. That stays said for
-    /// as long as it is about the same; about something else, it is asked again.
+    /// Whether an operator said that something about a record is not to be done. `of`: what it is about now. That stays
+    /// said for as long as it is about the same; about something else, it is asked again.
     pub fn is_rejected(&mut self, side: Side, id: &RecordId, about: &str, of: &str) -> bool {
         let mut told = self.facts.told(side, id).iter();
         let Some(rejection) = told.find(|told| {

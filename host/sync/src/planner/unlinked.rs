@@ -253,8 +253,8 @@ impl Batch<'_> {
         }
     }
 
-    /// Whether a create for this record was tried under another key, and may have been applied: until that is known, there may
-    /// be a partner that its key does not tell of.
+    /// Whether a create for this record was tried under another key, and may have been applied: until that is known,
+    /// there may be a partner that its key does not tell of.
     pub fn is_lost_elsewhere(&self, source: Side, seen: &Observation) -> bool {
         let policy = self.context.policy();
         let lost = self.context.lost_creates.of(source, &seen.id);

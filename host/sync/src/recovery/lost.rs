@@ -2,8 +2,8 @@
 //!
 //! Searches lag behind, so that a record which is not found may be there all the same. Made again under the same key it
 //! is refused, or found, by whatever keeps that key unique; once its source has another key, nothing would tell of the
-//! first one. So such a create stays stored. Until searches must show it, nothing is created for its source under another key;
-//! then it is looked for once more under its own.
+//! first one. So such a create stays stored. Until searches must show it, nothing is created for its source under
+//! another key; then it is looked for once more under its own.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,8 +21,8 @@ use crate::writer::{Tally, settle_all};
 /// After so long a search shows everything; those that lag do so by seconds.
 const SEARCHABLE: SignedDuration = SignedDuration::from_secs(30);
 
-/// Creates that were looked for in vain, by the record that they were to be made for. Its size is bounded by the creates
-/// whose answers were lost lately.
+/// Creates that were looked for in vain, by the record that they were to be made for. Its size is bounded by the
+/// creates whose answers were lost lately.
 #[derive(Debug, Default)]
 pub struct LostCreates(Mutex<HashMap<(Side, RecordId), Intent>>);
 
@@ -56,8 +56,8 @@ struct Recalled {
     due: Vec<Intent>,
 }
 
-/// Looks once more for creates that earlier runs looked for in vain, where a search must show them by now. The others are
-/// remembered.
+/// Looks once more for creates that earlier runs looked for in vain, where a search must show them by now. The others
+/// are remembered.
 pub async fn recall(context: &Arc<Context>, lost: Vec<Intent>) -> Result<Vec<Tally>, SyncError> {
     let mut tallies = Vec::new();
     for side in Side::BOTH {

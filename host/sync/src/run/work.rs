@@ -38,7 +38,8 @@ const WRITERS: usize = 4;
 const PAGES_AHEAD: usize = 2;
 /// Writes that are decided and not settled, on both sides: what bounds the memory of a run.
 const DECIDED_AHEAD: usize = 2_000;
-/// A run on what it was told of gives its turn up after so long: where somebody tells of changes all the time, it would never end.
+/// A run on what it was told of gives its turn up after so long: where somebody tells of changes all the time, it would
+/// never end.
 const TURN: SignedDuration = SignedDuration::from_secs(10);
 /// So many runs of a sync are remembered. A service that is told of changes makes several a second.
 const RUNS_KEPT: u32 = 10_000;

@@ -22,8 +22,8 @@ const LOOKS: u32 = 8;
 /// Why a create is given up whose source is no longer there.
 const SOURCE_GONE: &str = "the record that it was to be created for is gone";
 
-/// An opt-in that was decided on is not sent if a newer opt-out has been seen since. Where something was stored while that
-/// was looked at, it is looked at once more: when this returns nothing is known that was not looked at.
+/// An opt-in that was decided on is not sent if a newer opt-out has been seen since. Where something was stored while
+/// that was looked at, it is looked at once more: when this returns nothing is known that was not looked at.
 pub async fn withdraw_outdated_opt_ins(
     context: &Arc<Context>,
     side: Side,

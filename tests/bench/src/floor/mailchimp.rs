@@ -134,8 +134,8 @@ impl Mailchimp {
         .await
     }
 
-    /// Reads the addresses of archived members. Adding one would bring the member back, and an opt-out from before would
-    /// be gone.
+    /// Reads the addresses of archived members. Adding one would bring the member back, and an opt-out from before
+    /// would be gone.
     pub async fn archived(self) -> Result<Vec<String>, FloorError> {
         let archived: Vec<Address> = self
             .list(&[

@@ -143,9 +143,21 @@ struct Status {
     runs: Vec<Run>,
 }
 
+/// A run, as far as it is looked at.
 #[derive(Deserialize)]
-struct Run {
-    error: Option<String>,
+pub struct Run {
+    /// Why it failed.
+    pub error: Option<String>,
+}
+
+/// The last runs of a sync, the newest first.
+///
+/// # Errors
+/// The program fails.
+pub async fn runs(program: &Program, sync: &str, limit: &str) -> Result<Vec<Run>, BenchError> {
+    let line = ["sync", "status", sync, "--limit", limit, "--json"];
+    let Status { runs } = program.json(&line).await?;
+    Ok(runs)
 }
 
 /// Runs that ended with an error: of each, the sync and what was wrong.
@@ -158,8 +170,7 @@ pub async fn failed_runs(
 ) -> Result<Vec<String>, BenchError> {
     let mut failed = Vec::new();
     for sync in syncs {
-        let line = ["sync", "status", &sync, "--limit", "10000", "--json"];
-        let Status { runs } = program.json(&line).await?;
+        let runs = runs(program, &sync, "10000").await?;
         let errors = runs.into_iter().filter_map(|run| run.error);
         failed.extend(errors.map(|error| format!("{sync}: a run failed: {error}")));
     }

@@ -1,5 +1,5 @@
-//! Everything at once, for as long as somebody likes: people who work in both vendors, a network that fails, connectors that
-//! are swapped, a host that is killed. At the end both sides must hold the same, everybody must be there once, and
+//! Everything at once, for as long as somebody likes: people who work in both vendors, a network that fails, connectors
+//! that are swapped, a host that is killed. At the end both sides must hold the same, everybody must be there once, and
 //! nothing that somebody wrote may be lost without a trace.
 
 mod bad;

@@ -109,8 +109,8 @@ fn active(name: &str, said: &[u8]) -> Result<(), String> {
     }
 }
 
-/// A custom section of a component (WebAssembly core specification, 5.5.3; components have the same): it changes what the
-/// component is called by its digest, and nothing else.
+/// A custom section of a component (WebAssembly core specification, 5.5.3; components have the same): it changes what
+/// the component is called by its digest, and nothing else.
 fn section(name: &str, content: &[u8]) -> Vec<u8> {
     // All lengths are below 128, so that each is one byte of LEB128.
     let mut bytes = vec![0, (1 + name.len() + content.len()) as u8, name.len() as u8];

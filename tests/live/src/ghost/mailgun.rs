@@ -25,11 +25,11 @@ use crate::error::LiveError;
 pub(super) const DOMAIN: &str = "mg.ghost.test";
 
 /// Reports are dated back by so many seconds. Ghost leaves those younger than a minute for its next turn
-/// (`FETCH_LATEST_END_MARGIN_MS`), and the first time looks back for half an hour (`TRUST_THRESHOLD_MS`); between the two
-/// there is room for reports in quick succession.
+/// (`FETCH_LATEST_END_MARGIN_MS`), and the first time looks back for half an hour (`TRUST_THRESHOLD_MS`); between the
+/// two there is room for reports in quick succession.
 const DATED_BACK: f64 = 10.0 * 60.0;
-/// The least number of seconds between two reports. Ghost continues one second behind the last report that it saw, so that
-/// of two reports within a second it misses the one that it has not fetched yet.
+/// The least number of seconds between two reports. Ghost continues one second behind the last report that it saw, so
+/// that of two reports within a second it misses the one that it has not fetched yet.
 const APART: f64 = 2.0;
 
 /// What became of a message.

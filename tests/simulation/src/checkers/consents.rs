@@ -1,5 +1,5 @@
-//! Invariant 10: Consent monotonicity: a restriction is lifted only by newer, dated evidence from a side that is allowed to give it,
-//! and an opt-out precedes any later write for that person.
+//! Invariant 10: Consent monotonicity: a restriction is lifted only by newer, dated evidence from a side that is
+//! allowed to give it, and an opt-out precedes any later write for that person.
 
 use samspel_model::intent::Effect;
 use samspel_model::{Consent, ConsentState, DeliverabilityState, WriteOp};
@@ -136,8 +136,8 @@ fn by_user(facts: &Facts<'_>, place: &Place, version: &Version) -> bool {
     facts.systems[place.0].said_by(&place.1, version.seq) == By::User
 }
 
-/// Whether an opt-out without a date was first shown when one was being written there: nobody can know whether the person said
-/// it, too.
+/// Whether an opt-out without a date was first shown when one was being written there: nobody can know whether the
+/// person said it, too.
 fn is_answer(facts: &Facts<'_>, place: &Place, version: &Version) -> bool {
     if !facts.systems[place.0].has(Quirk::NoConsentDate) {
         return false;
@@ -178,7 +178,8 @@ fn said_at(facts: &Facts<'_>, place: &Place, version: &Version) -> Millis {
         .unwrap_or(version.at)
 }
 
-/// The person opted out at the source, and the host knew when it decided: the target has to be told before anything else.
+/// The person opted out at the source, and the host knew when it decided: the target has to be told before anything
+/// else.
 fn precedes(
     facts: &Facts<'_>,
     arrival: &Arrival<'_>,
@@ -287,7 +288,8 @@ fn bounced(
     let Some(Plain::Text(address)) = written.or(told) else {
         return;
     };
-    // Whoever of theirs it failed for: another sync may have told the source of it, whose address moved on before it was told.
+    // Whoever of theirs it failed for: another sync may have told the source of it, whose address moved on before it
+    // was told.
     let failed = person.iter().any(|place| {
         let record = facts.systems[place.0].records.get(&place.1);
         let mut shown = record
@@ -310,8 +312,8 @@ fn bounced(
     }
 }
 
-/// Whether a record shows an opt-in that is newer than an opt-out, and that the person has given in a record which was theirs
-/// then: what was brought over from there holds, also when that pair has come apart since.
+/// Whether a record shows an opt-in that is newer than an opt-out, and that the person has given in a record which was
+/// theirs then: what was brought over from there holds, also when that pair has come apart since.
 fn said_since(
     facts: &Facts<'_>,
     (place, out): (&Place, &Version),

@@ -44,8 +44,8 @@ fn pairs(facts: &Facts<'_>, index: usize, agreement: &Agreement, findings: &mut 
         let [id_a, id_b] = &link.records;
         let (now_a, now_b) = (a.now(), b.now());
         if !now_a.is_live() || !now_b.is_live() {
-            // Nothing flows. A hidden delete is found by the full comparison, so that by now it must be known; but what an
-            // empty listing does not show is not taken as gone.
+            // Nothing flows. A hidden delete is found by the full comparison, so that by now it must be known; but what
+            // an empty listing does not show is not taken as gone.
             let empty = agreement.systems.iter().any(|system| {
                 facts.systems[*system]
                     .records
@@ -131,8 +131,8 @@ fn pairs(facts: &Facts<'_>, index: usize, agreement: &Agreement, findings: &mut 
     }
 }
 
-/// Whether the target of a one-way field keeps what it holds: somebody else put it there, the people who use the system or
-/// another sync, and nothing of that flows back.
+/// Whether the target of a one-way field keeps what it holds: somebody else put it there, the people who use the system
+/// or another sync, and nothing of that flows back.
 fn by_others(sync: usize, field: Field, target: &Record) -> bool {
     let value = |version: &Version| version.values[field.index()].clone();
     let now = value(target.now());
@@ -145,8 +145,8 @@ fn by_others(sync: usize, field: Field, target: &Record) -> bool {
     brought.is_some_and(|version| version.by != By::Sync(sync))
 }
 
-/// Whether a record of a pair held nothing in a field when the two were last reconciled in it, or met: two that meet clear
-/// nothing, and what has no value since then has none to give.
+/// Whether a record of a pair held nothing in a field when the two were last reconciled in it, or met: two that meet
+/// clear nothing, and what has no value since then has none to give.
 fn was_empty(
     facts: &Facts<'_>,
     agreement: &Agreement,

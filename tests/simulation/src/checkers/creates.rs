@@ -100,8 +100,8 @@ pub(crate) fn after_reading(
     }
 }
 
-/// Records that were made by calls which a process had begun before it stood still, and which arrived when another one had
-/// looked for them in vain: only a remote that knows a create again could refuse either.
+/// Records that were made by calls which a process had begun before it stood still, and which arrived when another one
+/// had looked for them in vain: only a remote that knows a create again could refuse either.
 #[derive(Debug, Default)]
 pub(crate) struct Creates {
     late: BTreeSet<Place>,
@@ -155,8 +155,8 @@ impl Creates {
                     .decided
                     .get(key)
                     .is_some_and(|other| other.intent.source_record == source.1);
-            // A remote that knows no create again and has no other key than the address: where somebody changed that meanwhile,
-            // the contract leaves no way to find what was made.
+            // A remote that knows no create again and has no other key than the address: where somebody changed that
+            // meanwhile, the contract leaves no way to find what was made.
             let unfindable = !system.has(Quirk::IdempotentCreate)
                 && record.now().address() != record.versions[0].address();
             // It was taken away, and came back when another one was to take its place.

@@ -43,11 +43,11 @@ impl Cursors {
                 let known = noted.is_some_and(|seq| *seq >= version.seq)
                     || stored
                         .is_some_and(|stored| stored.iter().any(|(seq, _)| *seq >= version.seq));
-                // A record that the host never saw is not missed when it is gone; a remote that does not report that something
-                // is gone does not hold it in its feed; and what an empty listing does not show is not taken as gone (the
-                // specification: "an empty listing opens a new epoch: absences there delete nothing").
-                // So is one that is known to be gone, and came back and went again. Where the only position had to be thrown away,
-                // the next complete listing is to find what is missing from one that was cut.
+                // A record that the host never saw is not missed when it is gone; a remote that does not report that
+                // something is gone does not hold it in its feed; and what an empty listing does not show is not taken
+                // as gone (the specification: "an empty listing opens a new epoch: absences there delete nothing"). So
+                // is one that is known to be gone, and came back and went again. Where the only position had to be
+                // thrown away, the next complete listing is to find what is missing from one that was cut.
                 let known_gone = stored
                     .and_then(|stored| stored.last())
                     .is_some_and(|(seq, _)| {

@@ -69,8 +69,8 @@ impl Deletes {
     }
 }
 
-/// An edit beats a delete: what somebody has written to the record that is taken away was shown to the other side, or is
-/// told as lost.
+/// An edit beats a delete: what somebody has written to the record that is taken away was shown to the other side, or
+/// is told as lost.
 fn edited(facts: &Facts<'_>, arrival: &Arrival<'_>, source: &Place, findings: &mut Findings) {
     let agreement = &facts.agreements[arrival.sync];
     let sync = &facts.ledger.syncs[arrival.sync];

@@ -1,7 +1,7 @@
 //! 3. No lost update: a value that was observed is current, superseded on its own side, propagated, or told as a loser.
 //!
-//! Every value that a person writes is unique, so that each of them can be looked for by itself. Only a write of the sync
-//! can lose one: each value that such a write overwrites is kept here until it is explained.
+//! Every value that a person writes is unique, so that each of them can be looked for by itself. Only a write of the
+//! sync can lose one: each value that such a write overwrites is kept here until it is explained.
 
 use serde_json::Value;
 
@@ -39,8 +39,8 @@ impl Lost {
         before: &Version,
         after: &Version,
     ) {
-        // A call that a process had begun before it stood still, and that arrives after another one has found that it was not
-        // applied and has given it up: nothing tells it from what a person writes there.
+        // A call that a process had begun before it stood still, and that arrives after another one has found that it
+        // was not applied and has given it up: nothing tells it from what a person writes there.
         if arrival
             .decided
             .as_ref()

@@ -107,8 +107,8 @@ pub(crate) fn target(op: &WriteOp) -> Option<&RecordId> {
     }
 }
 
-/// The stored write that an item carries out: one that says the same, was decided when its call began, and was not settled
-/// then. (A process that stands still in the middle of a call cannot take it back.)
+/// The stored write that an item carries out: one that says the same, was decided when its call began, and was not
+/// settled then. (A process that stands still in the middle of a call cannot take it back.)
 pub(crate) fn intent_of(
     sync: &SyncLedger,
     side: Side,

@@ -44,8 +44,8 @@ impl Valves {
         now: Millis,
         findings: &mut Findings,
     ) {
-        // A call that a process had begun before it stood still, and that arrives in the run of another one, is counted by
-        // nobody.
+        // A call that a process had begun before it stood still, and that arrives in the run of another one, is counted
+        // by nobody.
         let Some(decided) = arrival.decided.as_ref().filter(|decided| decided.open) else {
             return;
         };
@@ -83,8 +83,8 @@ impl Valves {
                         continue;
                     };
                     let about = format!("{}{}", subject::HOLD_CHANGE, agreement.rule_name(field));
-                    // Two that meet in this run are filled from each other, and so are those whose first sync was cut short:
-                    // until it is complete, what was agreed to with its plan is done.
+                    // Two that meet in this run are filled from each other, and so are those whose first sync was cut
+                    // short: until it is complete, what was agreed to with its plan is done.
                     let met = sync.met_in.get(link) == Some(&intent.run);
                     let rule = agreement.rule_name(field);
                     let known = sync.links.get(link);

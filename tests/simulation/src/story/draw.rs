@@ -79,8 +79,8 @@ impl Story {
     }
 }
 
-/// In some stories a process stands still in the middle of a run, for longer than its lease: another one takes its place, and
-/// the two meet.
+/// In some stories a process stands still in the middle of a run, for longer than its lease: another one takes its
+/// place, and the two meet.
 fn meeting(seed: u64, steps: &mut Vec<Step>) {
     let mut chance = Chance::new(seed, Stream::Meeting);
     if !chance.percent(4) {

@@ -272,8 +272,9 @@ impl System {
 
     /// Records with a value, by the index.
     pub fn found(&mut self, field: Field, value: &str, now: Millis) -> (Vec<Entity>, Shows) {
-        // A remote that neither refuses a second record with the same address nor knows a create again lets its connector
-        // find what it made: the contract makes that the connector's duty (a marker, and a search that tolerates the lag).
+        // A remote that neither refuses a second record with the same address nor knows a create again lets its
+        // connector find what it made: the contract makes that the connector's duty (a marker, and a search that
+        // tolerates the lag).
         let exact = !self.has(Quirk::UniqueAddress) && !self.has(Quirk::IdempotentCreate);
         let horizon = if exact { now } else { self.horizon(now) };
         let asked = Value::String(value.to_owned());

@@ -1,7 +1,7 @@
 //! A simulated remote system: a table of records, and every state that each of them ever had.
 //!
-//! It knows nothing of the host but the port `Connector`, and never breaks the contract in `wit/`: what it is free to do
-//! by the contract it does, by the switch of a quirk.
+//! It knows nothing of the host but the port `Connector`, and never breaks the contract in `wit/`: what it is free to
+//! do by the contract it does, by the switch of a quirk.
 
 mod applying;
 mod collection;
@@ -255,8 +255,8 @@ impl System {
         self.said_first(id, seq).map(|version| version.at)
     }
 
-    /// The first of the versions up to this one that say the same, as far as anybody can know to whom they were shown: two
-    /// opt-outs without a date are one, if what was said in between was never shown.
+    /// The first of the versions up to this one that say the same, as far as anybody can know to whom they were shown:
+    /// two opt-outs without a date are one, if what was said in between was never shown.
     fn said_first(&self, id: &RecordId, seq: u64) -> Option<&Arc<Version>> {
         let record = self.records.get(id)?;
         let mut back = record

@@ -1,17 +1,19 @@
 //! A simulated HubSpot account: contacts, communication preferences v4, properties, account information.
 //!
-//! Facts and where they come from (**(V)** vendor document or client, **(T)** third parties, **(M)** unverified memory):
+//! Facts and where they come from (**(V)** vendor document or client, **(T)** third parties, **(M)** unverified
+//! memory):
 //! - bearer token, 401 otherwise; errors `{status, message, correlationId, category}` (V)
-//! - `GET /crm/v3/objects/contacts`: at most 100 a page, opaque `after`, `archived`, `properties` (V); ordered by id (T)
+//! - `GET /crm/v3/objects/contacts`: at most 100 a page, opaque `after`, `archived`, `properties` (V); ordered by id
+//!   (T)
 //! - `GET|PATCH|DELETE /{id}?idProperty=`; DELETE archives, restorable for 90 days (V)
 //! - a create whose address exists: 409 "Contact already exists. Existing ID: 123" (T, many clients parse it)
 //! - `batch/{read,create,update,upsert,archive}`: 100 inputs (T); 207 with `errors[]` and `numErrors` (V)
 //! - `POST /search`: at most 200 a page (V), 10,000 results then 400, 5 requests a second, index lag (T)
 //! - statuses belong to the address, not to the contact (V); `hs_email_optout` follows from them and is read-only (T)
 //! - e-mail addresses are stored in lower case; `createdate` and `lastmodifieddate` have milliseconds (T)
-//! - an app's webhooks: up to 100 events in a request to one target URL (T), one event for each changed property, writes by
-//!   the API too with `changeSource` `INTEGRATION` (T); signature version 3 (V); 5 s for an answer, 10 repetitions (T).
-//!   Target URL and client secret are entered by a user ([`HubSpotApp`])
+//! - an app's webhooks: up to 100 events in a request to one target URL (T), one event for each changed property,
+//!   writes by the API too with `changeSource` `INTEGRATION` (T); signature version 3 (V); 5 s for an answer, 10
+//!   repetitions (T). Target URL and client secret are entered by a user ([`HubSpotApp`])
 //! - OAuth 2.0: see [`HubSpotClient`]
 //! - 429 with `errorType: RATE_LIMIT` and `policyName`, `X-HubSpot-RateLimit-*` headers (T)
 //!

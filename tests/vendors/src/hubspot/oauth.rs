@@ -1,9 +1,9 @@
 //! How an app is let in by OAuth 2.0: somebody connects it on a page, and it gets tokens.
 //!
 //! Facts, marked as in [`super`]:
-//! - `GET /oauth/authorize` with `client_id`, `scope`, `redirect_uri`, `state`, in the browser; the answer is a redirect with
-//!   `code` and `state` (V); the redirect must be one that the app names (V); whoever does not agree is sent back with
-//!   `error=access_denied` (M)
+//! - `GET /oauth/authorize` with `client_id`, `scope`, `redirect_uri`, `state`, in the browser; the answer is a
+//!   redirect with `code` and `state` (V); the redirect must be one that the app names (V), and without TLS its host
+//!   must be `localhost` (T); whoever does not agree is sent back with `error=access_denied` (M)
 //! - `POST /oauth/v1/token`, a form; access tokens live for 30 minutes (V)
 //! - a refresh answers the same refresh token, which stays good until the app is removed (T)
 //! - 400 with a `status` of its own instead of `error`: `BAD_AUTH_CODE`, `BAD_REFRESH_TOKEN` (T), `BAD_CLIENT_ID`,
@@ -92,7 +92,9 @@ impl Grants {
 
     fn is_known(&self, question: &Question) -> bool {
         self.client.as_ref().is_some_and(|client| {
-            client.id == question.client_id && client.redirects.contains(&question.redirect_uri)
+            client.id == question.client_id
+                && client.redirects.contains(&question.redirect_uri)
+                && may_be_named(&question.redirect_uri)
         })
     }
 
@@ -163,6 +165,15 @@ impl HubSpot {
     pub fn issued(&self) -> Vec<String> {
         self.0.grants.lock().issued.clone()
     }
+}
+
+/// Whether an app may name it as a redirect.
+fn may_be_named(redirect: &str) -> bool {
+    Url::parse(redirect).is_ok_and(|url| match url.scheme() {
+        "https" => true,
+        "http" => url.host_str() == Some("localhost"),
+        _ => false,
+    })
 }
 
 /// The routes that need no access token.

@@ -223,8 +223,8 @@ impl Registry {
         id == EMAIL || self.get(id).has_unique_value
     }
 
-    /// The properties an answer shows: those asked for (unknown names are passed over) or HubSpot's default, always with
-    /// the id and both dates (T); in order of their names.
+    /// The properties an answer shows: those asked for (unknown names are passed over) or HubSpot's default, always
+    /// with the id and both dates (T); in order of their names.
     pub(crate) fn shown(&self, names: &[String]) -> Vec<PropId> {
         let mut shown = vec![OBJECT_ID, CREATEDATE, LASTMODIFIED];
         if names.is_empty() {

@@ -1,6 +1,6 @@
 //! HubSpot's switches. Marks: **(V)** read in a vendor's document or client, **(T)** third-party sources, **(M)** from
-//! memory and unverified. Where a fact is not (V) the switch offers the alternative, so that a connector can be shown to
-//! work either way.
+//! memory and unverified. Where a fact is not (V) the switch offers the alternative, so that a connector can be shown
+//! to work either way.
 
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
@@ -44,7 +44,8 @@ pub struct HubSpotQuirks {
     /// The results of a batch come in another order than its inputs (T).
     #[arg(long = "hubspot-shuffle-batch-results", action = clap::ArgAction::Set, default_value_t = HubSpotQuirks::default().shuffle_batch_results)]
     pub shuffle_batch_results: bool,
-    /// A changed subscription status moves the contact's `lastmodifieddate`, because `hs_email_optout` is a property (M).
+    /// A changed subscription status moves the contact's `lastmodifieddate`, because `hs_email_optout` is a property
+    /// (M).
     #[arg(long = "hubspot-consent-moves-lastmodified", action = clap::ArgAction::Set, default_value_t = HubSpotQuirks::default().consent_moves_lastmodified)]
     pub consent_moves_lastmodified: bool,
     /// A write that changes no value moves `lastmodifieddate` all the same (M).

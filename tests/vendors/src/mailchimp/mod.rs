@@ -1,6 +1,7 @@
 //! A simulated Mailchimp account with one list (audience).
 //!
-//! Facts and where they come from (**(V)** vendor document or client, **(T)** third parties, **(M)** unverified memory):
+//! Facts and where they come from (**(V)** vendor document or client, **(T)** third parties, **(M)** unverified
+//! memory):
 //! - Basic authentication with any user and the API key, or Bearer; errors as problem+json (V)
 //! - a member is addressed by the MD5 of its address in lower case, by the address, or by its contact id (V); the MD5
 //!   follows a changed address, the contact id stays (T)
@@ -11,10 +12,10 @@
 //! - DELETE archives; `actions/delete-permanent` deletes, and the API cannot add the address again (V)
 //! - unsubscribed and cleaned members cannot be set to subscribed: 400 "Member In Compliance State" (T)
 //! - `last_changed` has whole seconds (V)
-//! - webhooks of the list: `subscribe`, `unsubscribe`, `profile`, `cleaned`, `upemail`, `campaign`; sources `user`, `admin`,
-//!   `api`; form-encoded `type`, `fired_at`, `data[...]`; a `GET` to the address before it is taken; 10 s for an answer; the
-//!   same address twice is two webhooks (V). Repeated for 75 minutes (T). Which fields `data` has is (T), which act is whose
-//!   and that tags tell nothing is (M)
+//! - webhooks of the list: `subscribe`, `unsubscribe`, `profile`, `cleaned`, `upemail`, `campaign`; sources `user`,
+//!   `admin`, `api`; form-encoded `type`, `fired_at`, `data[...]`; a `GET` to the address before it is taken; 10 s for
+//!   an answer; the same address twice is two webhooks (V). Repeated for 75 minutes (T). Which fields `data` has is
+//!   (T), which act is whose and that tags tell nothing is (M)
 //! - 10 simultaneous connections; beyond, 429 without headers or a bare 403 (T)
 //!
 //! What is not (V) is a switch where it matters: see [`MailchimpQuirks`].

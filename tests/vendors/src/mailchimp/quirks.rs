@@ -54,7 +54,8 @@ pub struct MailchimpQuirks {
     /// A changed tag moves `last_changed` (M).
     #[arg(long = "mailchimp-tags-move-last-changed", action = clap::ArgAction::Set, default_value_t = MailchimpQuirks::default().tags_move_last_changed)]
     pub tags_move_last_changed: bool,
-    /// `since_last_changed` leaves out members changed in that very second ("after" in the documents (V), taken literally).
+    /// `since_last_changed` leaves out members changed in that very second ("after" in the documents (V), taken
+    /// literally).
     #[arg(long = "mailchimp-since-exclusive", action = clap::ArgAction::Set, default_value_t = MailchimpQuirks::default().since_exclusive)]
     pub since_exclusive: bool,
     /// Only members that are subscribed may change their address (M).

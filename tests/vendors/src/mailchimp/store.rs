@@ -173,7 +173,8 @@ impl Store {
             .or_else(|| self.archived.by_id.get(&web_id))
     }
 
-    /// The member, archived or not, that this path names: MD5 of the address, the address itself, or the contact id (V).
+    /// The member, archived or not, that this path names: MD5 of the address, the address itself, or the contact id
+    /// (V).
     pub(crate) fn find(&self, key: &str) -> Option<&Arc<Member>> {
         let id = if key.contains('@') {
             self.by_hash.get(&hash_of(key))

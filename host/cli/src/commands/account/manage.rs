@@ -100,8 +100,11 @@ async fn known(session: &Session, name: &str) -> Result<ListedAccount, CliError>
     let names: Vec<String> = listed.iter().map(|one| one.account.clone()).collect();
     let found = listed.into_iter().find(|one| one.account == name);
     found.ok_or_else(|| {
-        CliError::new(Kind::NotFound, format!("there is no account `{name}`"))
-            .remedy(format!("the configuration has: {}", names.join(", ")))
+        let remedy = match names.as_slice() {
+            [] => format!("there are none yet; `samspel account add {name}` adds one"),
+            names => format!("the configuration has: {}", names.join(", ")),
+        };
+        CliError::new(Kind::NotFound, format!("there is no account `{name}`")).remedy(remedy)
     })
 }
 

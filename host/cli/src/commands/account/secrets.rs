@@ -1,5 +1,5 @@
-//! Secrets as they are handed over: from the environment, a file, a person, or an authorisation in the browser. A secret
-//! is never an argument, never echoed, and never part of a message.
+//! Secrets as they are handed over: from the environment, a file, a person, or an authorisation in the browser. A
+//! secret is never an argument, never echoed, and never part of a message.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use samspel_installation::config::SecretSettings;
 use samspel_installation::{Kind, credentials};
 use samspel_model::descriptor::{AuthKind, AuthScheme, Descriptor};
 use samspel_operations::accounts::{AddAccount, BeginAuthorisation, Given};
-use samspel_server::Loopback;
+use samspel_server::{Loopback, Name};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::args::SecretArgs;
@@ -190,7 +190,7 @@ impl Collector<'_> {
         scheme: &AuthScheme,
         (client_id, client_secret): (Option<&str>, Option<&Given>),
     ) -> Result<Given, CliError> {
-        let loopback = Loopback::bind(self.args.port).await?;
+        let loopback = Loopback::bind(self.args.port, self.redirect()).await?;
         let mut begin = BeginAuthorisation {
             account: self.name.to_owned(),
             credential: scheme.credential.clone(),
@@ -219,6 +219,14 @@ impl Collector<'_> {
             state: begun.state,
             code: code.into(),
         })
+    }
+
+    fn redirect(&self) -> Name {
+        if self.args.localhost {
+            Name::Localhost
+        } else {
+            Name::Address
+        }
     }
 
     /// The client of an OAuth 2 credential: its id, and its secret if it has one.

@@ -81,7 +81,8 @@ pub async fn rollback(args: &RollbackArgs, session: &Session) -> Result<(), CliE
     })
 }
 
-/// Where a component is: said to who can fetch it there, or handed over, because a file of this machine is not at the host.
+/// Where a component is: said to who can fetch it there, or handed over, because a file of this machine is not at the
+/// host.
 async fn place(
     source: &str,
     session: &Session,
@@ -125,7 +126,8 @@ async fn agreed(
     told(&done, session)
 }
 
-/// Every connector in a directory that is signed by a trusted key, newer than what is active, and asks for nothing more.
+/// Every connector in a directory that is signed by a trusted key, newer than what is active, and asks for nothing
+/// more.
 async fn directory(directory: &Path, session: &Session) -> Result<(), CliError> {
     let mut found = Vec::new();
     for file in components_in(directory)? {

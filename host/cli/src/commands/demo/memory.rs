@@ -1,7 +1,7 @@
 //! How much memory this process had at most.
 
-/// The high-water mark of the resident set in MB (10^6 bytes), from `/proc/self/status` (proc(5): `VmHWM`, in kibibytes).
-/// `None` on systems without it.
+/// The high-water mark of the resident set in MB (10^6 bytes), from `/proc/self/status` (proc(5): `VmHWM`, in
+/// kibibytes). `None` on systems without it.
 pub fn peak_rss_mb() -> Option<f64> {
     parse(&std::fs::read_to_string("/proc/self/status").ok()?)
 }

@@ -113,8 +113,8 @@ impl<'a> Serving<'a> {
 }
 
 impl RunOnce for Serving<'_> {
-    /// Waits until what happened has reached the other side, and both are at rest: the vendors have told everything, and
-    /// nothing that they told waits here.
+    /// Waits until what happened has reached the other side, and both are at rest: the vendors have told everything,
+    /// and nothing that they told waits here.
     async fn run_once(&self) -> Result<Duration, CliError> {
         let began = Instant::now();
         self.wait("a change was not carried over", async || {

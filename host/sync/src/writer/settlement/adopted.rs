@@ -12,8 +12,8 @@ use crate::accounts::Closing;
 use crate::writer::Wrote;
 
 impl Settlement<'_> {
-    /// The source and the record that was found become a pair, as their common key would have it. What differs between them is
-    /// planned as if they met for the first time.
+    /// The source and the record that was found become a pair, as their common key would have it. What differs between
+    /// them is planned as if they met for the first time.
     pub(super) fn adopted(
         &mut self,
         intent: &Intent,

@@ -94,7 +94,8 @@ impl Settlement<'_> {
         })
     }
 
-    /// Whether the remote may have been asked for the same before, and have done it then. A create is no longer looked for.
+    /// Whether the remote may have been asked for the same before, and have done it then. A create is no longer looked
+    /// for.
     fn was_tried_before(&self, intent: &Intent) -> bool {
         let mut tried = self.context.was_tried(&intent.id) || intent.lost.is_some();
         if matches!(intent.effect, Effect::Create) {
@@ -168,9 +169,9 @@ fn made_of(intent: &Intent, entity: &Entity) -> Fields {
         .collect()
 }
 
-/// Whether the opt-out that a record shows is the one that was written to it. Found later, and dated after what was sent, it may
-/// be one that the person has said since, and it counts as that: some remotes date what they are told by their own clock, and
-/// then the opt-out is in force from a little later on.
+/// Whether the opt-out that a record shows is the one that was written to it. Found later, and dated after what was
+/// sent, it may be one that the person has said since, and it counts as that: some remotes date what they are told by
+/// their own clock, and then the opt-out is in force from a little later on.
 fn is_told_back(intent: &Intent, shown: &Entity, source: Source) -> bool {
     intent.consents.iter().any(|sent| {
         let now = shown
