@@ -24,7 +24,7 @@ use crate::progress::RunBar;
 use remote::Remote;
 use report::{Comparison, DemoReport, Drift, Initial, Rerun, Scenario};
 use samspel_installation::{Host, Kind};
-use scenarios::{RunOnce, Stage};
+use scenarios::{Carry, Stage};
 use serving::Serving;
 use vendors::Vendors;
 
@@ -266,8 +266,12 @@ impl Demo {
     }
 }
 
-impl RunOnce for Demo {
-    async fn run_once(&self) -> Result<Duration, CliError> {
+impl Carry for Demo {
+    /// Runs the sync once. What has not arrived then is told by the checks.
+    async fn carry(
+        &self,
+        _arrived: impl AsyncFn() -> Result<bool, CliError>,
+    ) -> Result<Duration, CliError> {
         let began = Instant::now();
         self.run(Confirmation::Given).await?;
         Ok(began.elapsed())

@@ -49,7 +49,8 @@ pub struct Scenario {
     pub name: &'static str,
     /// The other side shows what it must.
     pub ok: bool,
-    /// From the act on one side until the run that carried it to the other had ended, summed over its acts.
+    /// From the act on one side until the run that carried it to the other had ended (with `--serve`: until the other
+    /// side showed it), summed over its acts.
     pub seconds: f64,
     /// What was seen, or what was missing.
     pub seen: Vec<String>,

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::remote::Remote;
-use super::scenarios::RunOnce;
+use super::scenarios::Carry;
 use super::setup;
 use crate::exit::CliError;
 
@@ -19,6 +19,8 @@ use crate::exit::CliError;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How often it is looked whether everything is at rest.
 const LOOK: Duration = Duration::from_millis(2);
+/// How often a vendor is asked whether a change has arrived: its limits on requests are in force.
+const ASK: Duration = Duration::from_millis(25);
 
 /// A service in this process, and the vendors that tell it what happens there.
 pub struct Serving<'a> {
@@ -70,14 +72,14 @@ impl<'a> Serving<'a> {
         };
         let webhooks = format!("/3.0/lists/{list}/webhooks");
         serving
-            .wait("Mailchimp has no webhook", async || {
+            .wait("Mailchimp has no webhook", LOOK, async || {
                 let known = newsletter.read(&webhooks).await?;
                 let number = known.and_then(|known| known["total_items"].as_u64());
                 Ok(number.unwrap_or_default() > 0)
             })
             .await?;
         serving
-            .wait("the first run did not end", async || {
+            .wait("the first run did not end", LOOK, async || {
                 Ok(serving.service.has_run(setup::SYNC) && serving.service.is_idle())
             })
             .await?;
@@ -96,6 +98,7 @@ impl<'a> Serving<'a> {
     async fn wait(
         &self,
         otherwise: &str,
+        pause: Duration,
         done: impl AsyncFn() -> Result<bool, CliError>,
     ) -> Result<(), CliError> {
         let until = Instant::now() + PATIENCE;
@@ -106,22 +109,28 @@ impl<'a> Serving<'a> {
                     format!("{otherwise} within {} seconds", PATIENCE.as_secs()),
                 ));
             }
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(pause).await;
         }
         Ok(())
     }
 }
 
-impl RunOnce for Serving<'_> {
-    /// Waits until what happened has reached the other side, and both are at rest: the vendors have told everything,
-    /// and nothing that they told waits here.
-    async fn run_once(&self) -> Result<Duration, CliError> {
+impl Carry for Serving<'_> {
+    /// Waits until what happened has arrived on the other side: that is how long it took. After that, until both are at
+    /// rest: the vendors have told everything, and nothing that they told waits here.
+    async fn carry(
+        &self,
+        arrived: impl AsyncFn() -> Result<bool, CliError>,
+    ) -> Result<Duration, CliError> {
         let began = Instant::now();
-        self.wait("a change was not carried over", async || {
+        self.wait("a change was not carried over", ASK, arrived)
+            .await?;
+        let took = began.elapsed();
+        self.wait("the vendors did not come to rest", LOOK, async || {
             let told = self.crm.hooks().await?.waiting + self.newsletter.hooks().await?.waiting;
             Ok(told == 0 && self.service.is_idle())
         })
         .await?;
-        Ok(began.elapsed())
+        Ok(took)
     }
 }
