@@ -259,7 +259,7 @@ async fn an_account_is_authorised(browser: Browser) {
     let (_, listed) = world.run(&["account", "list"]).await;
     assert_eq!(listed["accounts"][0]["needs_authorisation"], json!([]));
     let log = serving.log();
-    assert!(log.contains("beginAuthorisation"), "{log}");
+    assert!(log.contains("/oauth/v1/token"), "{log}");
     world.printed.extend(log.into_bytes());
     serving.kill().await;
     world.keeps_secrets();
