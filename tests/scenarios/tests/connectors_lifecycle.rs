@@ -110,6 +110,21 @@ impl World {
         said["error"]["message"].as_str().unwrap().to_owned()
     }
 
+    /// The version in this file waits for approval: of records of the large sync something else would be decided.
+    async fn waits_for(&self, file: &str, about: &str) {
+        let (code, said, _) = self.run(&["connector", "upgrade", "fickle", file]).await;
+        assert_eq!(code, 6, "{said}");
+        let asks = said["error"]["connector"]["asks"].as_array().unwrap();
+        assert!(
+            asks.iter().any(|line| {
+                let line = line.as_str().unwrap();
+                line.starts_with("sync `large`: of record")
+                    && line.ends_with(&format!("other writes: {about}"))
+            }),
+            "{asks:?}"
+        );
+    }
+
     async fn history(&self) -> Value {
         self.done(&["connector", "history", "fickle", "--limit", "100"])
             .await
@@ -378,16 +393,7 @@ async fn what_would_write_otherwise_waits_for_a_word() {
     assert_eq!(said["probes"][0]["differs"], json!([]));
 
     let other = world.signed("2.wasm", &fickle("2.0.0", "renames")).await;
-    let (code, said, _) = world.run(&["connector", "upgrade", "fickle", &other]).await;
-    assert_eq!(code, 6, "{said}");
-    let asks = said["error"]["connector"]["asks"].as_array().unwrap();
-    assert!(
-        asks.iter().any(|line| {
-            let line = line.as_str().unwrap();
-            line.starts_with("sync `large`: of record") && line.ends_with("other writes: b.name")
-        }),
-        "{asks:?}"
-    );
+    world.waits_for(&other, "b.name").await;
     assert_eq!(world.stage("2.0.0").await, "probed");
     assert_eq!(world.version_of("big").await, "1.1.0");
     // Nothing was written, and nothing that the other one read was stored.
@@ -424,16 +430,7 @@ async fn a_filter_that_another_version_breaks_is_a_difference() {
     std::fs::write(world.file("samspel.toml"), text).unwrap();
     world.done(&["sync", "run", "large", "--yes"]).await;
     let other = world.signed("2.wasm", &fickle("2.0.0", "renames")).await;
-    let (code, said, _) = world.run(&["connector", "upgrade", "fickle", &other]).await;
-    assert_eq!(code, 6, "{said}");
-    let asks = said["error"]["connector"]["asks"].as_array().unwrap();
-    assert!(
-        asks.iter().any(|line| {
-            let line = line.as_str().unwrap();
-            line.starts_with("sync `large`: of record") && line.ends_with("other writes: filter")
-        }),
-        "{asks:?}"
-    );
+    world.waits_for(&other, "filter").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,9 +7,9 @@ use samspel_scenarios::versions::fickle;
 use serde::Deserialize;
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::task::JoinSet;
 
 use super::check;
+use super::jobs::Jobs;
 use crate::error::BenchError;
 use crate::stage::{Further, Program};
 
@@ -57,9 +57,7 @@ const ATTEMPTS: u32 = 3;
 /// Bad versions, and what became of them.
 pub struct BadVersions {
     begun: u64,
-    rolled_back: u64,
-    failures: Vec<String>,
-    under_way: JoinSet<Result<(), String>>,
+    jobs: Jobs,
     directory: TempDir,
 }
 
@@ -83,9 +81,7 @@ impl BadVersions {
         let directory = TempDir::with_prefix("samspel-soak-versions-");
         Ok(Self {
             begun: 0,
-            rolled_back: 0,
-            failures: Vec::new(),
-            under_way: JoinSet::new(),
+            jobs: Jobs::default(),
             directory: directory.map_err(failed())?,
         })
     }
@@ -101,14 +97,14 @@ impl BadVersions {
     /// # Errors
     /// The version cannot be written to a file.
     pub fn begin(&mut self, program: Program) -> Result<(), BenchError> {
-        if !self.under_way.is_empty() {
+        if !self.jobs.is_idle() {
             return Ok(());
         }
         self.begun += 1;
         let number = 2 * self.begun - 1;
         let bad = self.version(number, "third").map_err(failed())?;
         let mended = self.version(number + 1, "plain").map_err(failed())?;
-        self.under_way.spawn(async move {
+        self.jobs.begin(async move {
             let before = times_rolled_back(&program).await?;
             upgrade(&program, &bad).await?;
             Awaited::RolledBack { before }.by(&program).await?;
@@ -118,37 +114,16 @@ impl BadVersions {
         Ok(())
     }
 
-    /// What became of them so far.
-    pub fn look(&mut self) {
-        while let Some(ended) = self.under_way.try_join_next() {
-            self.ended(ended);
-        }
+    /// Those that took over: one that the host went back from is done.
+    pub fn jobs(&mut self) -> &mut Jobs {
+        &mut self.jobs
     }
 
-    /// Waits for the last one.
-    pub async fn finish(&mut self) {
-        while let Some(ended) = self.under_way.join_next().await {
-            self.ended(ended);
-        }
-    }
-
-    fn ended(&mut self, ended: Result<Result<(), String>, tokio::task::JoinError>) {
-        match ended.unwrap_or_else(|error| Err(error.to_string())) {
-            Ok(()) => self.rolled_back += 1,
-            Err(why) => self.failures.push(why),
-        }
-    }
-
-    /// How many were rolled back by the host.
-    pub fn rolled_back(&self) -> u64 {
-        self.rolled_back
-    }
-
-    /// What did not work out, and whether another account noticed.
+    /// Whether another account noticed.
     ///
     /// # Errors
     /// The history cannot be read.
-    pub async fn failures(&self, program: &Program) -> Result<Vec<String>, BenchError> {
+    pub async fn noticed(program: &Program) -> Result<Vec<String>, BenchError> {
         let noticed = history(program).await?.into_iter().filter_map(|event| {
             let of_other =
                 event.act == "account-rolled-back" && event.account.as_deref() != Some(SORE);
@@ -157,7 +132,7 @@ impl BadVersions {
                 format!("a version that is bad for {SORE} alone was rolled back for {whose}")
             })
         });
-        Ok(self.failures.iter().cloned().chain(noticed).collect())
+        Ok(noticed.collect())
     }
 }
 

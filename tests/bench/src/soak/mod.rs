@@ -4,6 +4,7 @@
 
 mod bad;
 mod check;
+mod jobs;
 mod people;
 mod swaps;
 
@@ -239,8 +240,8 @@ impl Soak {
                     started = Instant::now();
                 }
                 _ = looks.tick() => {
-                    self.swaps.look();
-                    self.bad.look();
+                    self.swaps.jobs().look();
+                    self.bad.jobs().look();
                     self.look(started)?;
                 }
             }
@@ -250,14 +251,14 @@ impl Soak {
                     "soak: {} s of {} s, {number} changes, {} swaps, {} bad versions, {} kills",
                     began.elapsed().as_secs(),
                     length.as_secs(),
-                    self.swaps.done(),
-                    self.bad.rolled_back(),
+                    self.swaps.jobs().done(),
+                    self.bad.jobs().done(),
                     self.kills
                 );
             }
         }
-        self.swaps.finish().await;
-        self.bad.finish().await;
+        self.swaps.jobs().finish().await;
+        self.bad.jobs().finish().await;
         self.remember(started);
         Ok(())
     }
@@ -304,8 +305,10 @@ impl Soak {
         checked
             .found
             .extend(check::lost(&program, &self.people, &checked.sides).await?);
-        checked.found.extend(self.swaps.failures());
-        checked.found.extend(self.bad.failures(&program).await?);
+        for jobs in [self.swaps.jobs(), self.bad.jobs()] {
+            checked.found.extend_from_slice(jobs.failures());
+        }
+        checked.found.extend(BadVersions::noticed(&program).await?);
         let syncs = (0..self.stage.pairs.len()).map(|index| format!("sync-{index}"));
         let syncs = syncs.chain([bad::UNTOUCHED.to_owned()]);
         let runs = check::failed_runs(&program, syncs).await?;
@@ -327,8 +330,8 @@ impl Soak {
         times.sort_by(f64::total_cmp);
         let report = Report {
             changes: self.people.changes(),
-            swaps: self.swaps.done(),
-            bad_versions: self.bad.rolled_back(),
+            swaps: self.swaps.jobs().done(),
+            bad_versions: self.bad.jobs().done(),
             kills: self.kills,
             violations: checked.found.len() as u64,
             failed_runs: runs.len() as u64,

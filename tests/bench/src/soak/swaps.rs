@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::task::JoinSet;
 
+use super::jobs::Jobs;
 use crate::error::BenchError;
 use crate::stage::{CONNECTORS, Program, component};
 
@@ -13,9 +13,7 @@ const ATTEMPTS: u32 = 3;
 /// Builds, and how often they were swapped.
 pub struct Swaps {
     begun: u64,
-    done: u64,
-    failures: Vec<String>,
-    under_way: JoinSet<Result<(), String>>,
+    jobs: Jobs,
     directory: TempDir,
 }
 
@@ -37,16 +35,14 @@ impl Swaps {
         }
         Ok(Self {
             begun: 0,
-            done: 0,
-            failures: Vec::new(),
-            under_way: JoinSet::new(),
+            jobs: Jobs::default(),
             directory,
         })
     }
 
     /// The next swap begins, unless the last one is not over.
     pub fn begin(&mut self, program: Program) {
-        if !self.under_way.is_empty() {
+        if !self.jobs.is_idle() {
             return;
         }
         let connectors = CONNECTORS.len() as u64;
@@ -55,7 +51,7 @@ impl Swaps {
         let build = (self.begun / connectors + 1) % 2;
         let file = self.directory.path().join(format!("{name}-{build}.wasm"));
         self.begun += 1;
-        self.under_way.spawn(async move {
+        self.jobs.begin(async move {
             let file = file.to_string_lossy().into_owned();
             let line = ["connector", "upgrade", name, &file, "--dev", "--json"];
             let mut why = String::new();
@@ -69,35 +65,9 @@ impl Swaps {
         });
     }
 
-    /// What became of swaps.
-    pub fn look(&mut self) {
-        while let Some(ended) = self.under_way.try_join_next() {
-            self.ended(ended);
-        }
-    }
-
-    /// Waits for the last one.
-    pub async fn finish(&mut self) {
-        while let Some(ended) = self.under_way.join_next().await {
-            self.ended(ended);
-        }
-    }
-
-    fn ended(&mut self, ended: Result<Result<(), String>, tokio::task::JoinError>) {
-        match ended.unwrap_or_else(|error| Err(error.to_string())) {
-            Ok(()) => self.done += 1,
-            Err(why) => self.failures.push(why),
-        }
-    }
-
-    /// How many were made.
-    pub fn done(&self) -> u64 {
-        self.done
-    }
-
-    /// Those that did not work out.
-    pub fn failures(&self) -> Vec<String> {
-        self.failures.clone()
+    /// Those that were begun.
+    pub fn jobs(&mut self) -> &mut Jobs {
+        &mut self.jobs
     }
 }
 
